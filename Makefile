@@ -1,0 +1,36 @@
+# One command each; everything lives in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.PHONY: demo test check format bench clean-venv
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "chaosbandit needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). Say which one: make PYTHON=python3.11" >&2; exit 2; }
+	@echo "installing into $(VENV) (once, under a minute)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)   ## the main job on real traffic: finds the sample storefront's breaking point
+	@$(BIN)/chaosbandit demo $(ARGS)
+
+test: $(STAMP)   ## all tests; uses the real Toxiproxy too where it is found
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## the figures the README names
+	$(BIN)/python benchmarks/search.py
+
+clean-venv:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""The pure heart: records, evidence, policies. No I/O, clock, global randomness or logging."""

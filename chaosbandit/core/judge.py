@@ -1,0 +1,289 @@
+"""What may be believed: steady state, the validity of an exposure, and the claims of a campaign.
+
+A broken instrument never blames the target: whatever went wrong with us makes an exposure void
+(gains lost, losses kept) and a verdict unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from chaosbandit.core.campaign import (
+    Campaign,
+    Exposure,
+    SteadyStateMeasured,
+    median_latency_s,
+)
+from chaosbandit.core.evidence import claimed_bracket, log_e_above
+from chaosbandit.core.model import (
+    Bracket,
+    Dose,
+    Health,
+    Outcome,
+    Route,
+    Sample,
+    Validity,
+    Verdict,
+    VerdictKind,
+)
+from chaosbandit.core.slo import SLO, bad_flags
+
+BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test
+STEADY_FACTOR = 5  # steady state is extended up to this many times before it is called not met
+DELIVERED_SHARE = 0.5  # of the asked dose must arrive at the dependency
+FELT_SHARE = 0.05  # of the asked dose must be felt somewhere for the path to count as exercised
+LAG_SHARE = 0.05  # of the tightest latency SLO: later sends than this are our fault
+WASHOUT_WINDOW = 10  # samples in a row that must look healthy
+
+
+# --- steady state ---------------------------------------------------------------------------------
+
+
+def steady_state(campaign: Campaign) -> tuple[bool, str] | None:
+    """(met, why), or None when more samples are needed; pure in the samples seen so far."""
+    wanted = campaign.scenario.timing.steady_samples
+    waiting = False
+    for route in (Route.CONTROL, Route.CANARY):
+        samples = campaign.steady_samples.get(route, ())
+        refused = [sample for sample in samples if sample.outcome is Outcome.CONNECT_ERROR]
+        if len(refused) == len(samples) >= min(10, wanted):
+            return False, f"the {route} route cannot be connected to: nothing listens there"
+        for slo in campaign.slos:
+            bad = sum(not slo.sli.good(sample) for sample in samples)
+            n, found = len(samples), _ratio_text(bad, len(samples))
+            met = n >= wanted and bad / n <= slo.bad_ratio
+            if log_e_above(n, bad, slo.bad_ratio) >= BROKEN_LOG_E or (
+                not met and n >= STEADY_FACTOR * wanted
+            ):
+                return False, (
+                    f"{slo.name} is not met on the {route} route before any fault: {found} bad, "
+                    f"wanted at most {slo.bad_ratio:.3g}{_example(slo, samples)}"
+                )
+            waiting = waiting or not met
+    return None if waiting else (True, "every SLO holds on control and canary")
+
+
+def longest_burst(campaign: Campaign) -> int:
+    """Longest run of bad canary or control samples in steady state."""
+    longest = 0
+    for samples in campaign.steady_samples.values():
+        run = 0
+        for sample in samples:
+            run = run + 1 if any(bad_flags(campaign.slos, sample)) else 0
+            longest = max(longest, run)
+    return longest
+
+
+def block_length(campaign: Campaign) -> int:
+    """Block length m (statistics.md 3.3): declared, or 4 times the longest burst of two or more."""
+    declared, burst = campaign.scenario.search.block, longest_burst(campaign)
+    observed = 4 * burst if burst >= 2 else 1
+    return max(declared or 1, observed)
+
+
+def control_bad_ratios(campaign: Campaign) -> tuple[float, ...]:
+    """Bad ratio of the control route per SLO in steady state (plain share)."""
+    samples = campaign.steady_samples.get(Route.CONTROL, ())
+    return tuple(
+        sum(not slo.sli.good(sample) for sample in samples) / max(1, len(samples))
+        for slo in campaign.slos
+    )
+
+
+def quantile_s(samples: Sequence[Sample], q: float) -> float:
+    """The q-quantile of the latencies, nearest rank, seconds; 0 without samples."""
+    ordered = sorted(sample.latency_s for sample in samples)
+    return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)] if ordered else 0.0
+
+
+def steady_measured(campaign: Campaign, met: bool, why: str, now_s: float) -> SteadyStateMeasured:
+    """The record later exposures are compared with."""
+    seen = campaign.steady_samples
+    return SteadyStateMeasured(
+        met=met,
+        why=why,
+        control_bad_ratios=control_bad_ratios(campaign),
+        block=block_length(campaign),
+        canary_p95_s=quantile_s(seen.get(Route.CANARY, ()), 0.95),
+        check_median_s=median_latency_s(seen.get(Route.CHECK, ())),
+        now_s=now_s,
+    )
+
+
+# --- one exposure ---------------------------------------------------------------------------------
+
+
+def dose(campaign: Campaign, exposure: Exposure) -> Dose:
+    """What was asked, what arrived at the dependency (median check), what was felt (medians)."""
+    steady = campaign.steady
+    canary, control = median_latency_s(exposure.canary), median_latency_s(exposure.control)
+    if campaign.ladder.kind != "latency":
+        broken = [s.outcome is not Outcome.RESPONSE for s in exposure.canary]
+        share = sum(broken) / len(broken) if broken else None
+        return Dose(exposure.severity, delivered=share, felt=share)
+    check, base = median_latency_s(exposure.check), steady.check_median_s if steady else None
+    return Dose(
+        asked=exposure.severity,
+        delivered=None if check is None or base is None else check - base,
+        felt=None if canary is None or control is None else canary - control,
+    )
+
+
+def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) -> Validity:
+    """Valid, or void with the reason; every void keeps losses and drops gains."""
+    if lost:
+        return Validity(False, f"interrupted with {lost} requests in flight")
+    ours = _instrument_fault(campaign, exposure, health)
+    if ours is not None:
+        return Validity(False, ours)
+    for s, slo in enumerate(campaign.slos):
+        bad = sum(bad_flags(campaign.slos, sample)[s] for sample in exposure.control)
+        if log_e_above(len(exposure.control), bad, slo.bad_ratio) >= BROKEN_LOG_E:
+            found = _ratio_text(bad, len(exposure.control))
+            return Validity(False, f"the control route broke {slo.name} meanwhile: {found} bad")
+    given = dose(campaign, exposure)
+    if (
+        campaign.ladder.kind == "latency"
+        and given.delivered is not None
+        and given.delivered < DELIVERED_SHARE * given.asked
+    ):
+        text = campaign.ladder.text
+        return Validity(
+            False,
+            f"not delivered: {text(max(0.0, given.delivered))} of {text(given.asked)} arrived at "
+            "the dependency",
+        )
+    return Validity(True)
+
+
+def _instrument_fault(campaign: Campaign, exposure: Exposure, health: Health) -> str | None:
+    if health.overloads:
+        return f"the prober could not send {health.overloads} requests"
+    bound_s = lag_bound_s(campaign)
+    sent = (*exposure.canary, *exposure.control)
+    late = sum(sample.lag_s > bound_s for sample in sent)
+    if late >= 3 and late > 0.01 * len(sent):
+        return (
+            f"the prober sent {late} of {len(sent)} requests more than {bound_s * 1000:.0f} ms "
+            "late: this machine is too busy for the rate"
+        )
+    return None
+
+
+def lag_bound_s(campaign: Campaign) -> float:
+    """Scheduling lag a sample may have: 5 % of the tightest latency SLO, or of the time-out."""
+    bounds = [slo.sli.latency_s for slo in campaign.slos if slo.sli.latency_s is not None]
+    return LAG_SHARE * min(bounds, default=campaign.scenario.traffic.timeout_s)
+
+
+def washed_out(
+    campaign: Campaign, canary: Sequence[Sample], control: Sequence[Sample]
+) -> tuple[bool, str]:
+    """Whether the newest severity-0 samples are back in the control band, and what was found."""
+    newest = canary[-WASHOUT_WINDOW:]
+    steady_s = campaign.steady.canary_p95_s if campaign.steady else math.inf
+    upper_s = 1.25 * max(steady_s, quantile_s(control, 0.95)) + 0.010
+    middle_s = median_latency_s(tuple(newest)) or 0.0
+    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in newest)
+    found = f"{bad} of the last {len(newest)} bad, median {middle_s * 1000:.0f} ms"
+    back = len(newest) == WASHOUT_WINDOW and bad == 0 and middle_s <= upper_s
+    return back, f"{found}, band up to {upper_s * 1000:.0f} ms"
+
+
+def control_sick(campaign: Campaign, control: Sequence[Sample]) -> bool:
+    """Whether half or more of these control samples are bad: then control vouches for nothing."""
+    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in control)
+    return 2 * bad >= len(control)
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def bracket(campaign: Campaign) -> Bracket:
+    """What is certified of the breaking point: two sides of one set, or one side at 2/delta."""
+    severities = campaign.ladder.severities
+    resolution = campaign.scenario.search.resolution
+    confidence = campaign.scenario.search.confidence
+    if not exercised(campaign):
+        return Bracket(confidence=confidence)
+    low, high, closed = claimed_bracket(campaign.certificate, severities, resolution)
+    if low is None or high is None:
+        low, high, closed = claimed_bracket(campaign.one_sided, severities, resolution)
+    return Bracket(
+        held=None if low is None else severities[low],
+        broke=None if high is None else severities[high],
+        closed=closed,
+        confidence=confidence,
+    )
+
+
+def exercised(campaign: Campaign) -> bool:
+    """False when doses arrived at the dependency and were felt at no arm: the path is not used."""
+    if campaign.ladder.kind != "latency":
+        return True
+    doses = [
+        exposure.dose
+        for exposure in campaign.exposures
+        if exposure.dose is not None and exposure.validity is not None and exposure.validity.valid
+    ]
+    known = [given for given in doses if given.felt is not None and given.delivered is not None]
+    if not known or any(arm.any_bad for arm in campaign.arms):
+        return True
+    noise_s = 0.002
+    return any(
+        given.felt is not None and given.felt >= FELT_SHARE * given.asked + noise_s
+        for given in known
+        if given.asked >= noise_s
+    ) or all(given.asked < 10 * noise_s for given in known)
+
+
+def gate(campaign: Campaign) -> bool | None:
+    """Whether the ladder's `require` gate holds: certified held above it, not, or not known yet."""
+    bound = campaign.scenario.require.get(campaign.ladder.name)
+    between = bracket(campaign)
+    if bound is None:
+        return None
+    if between.held is not None and between.held >= bound:
+        return True
+    if between.closed or (between.broke is not None and between.broke <= bound):
+        return False
+    return None
+
+
+def claims(campaign: Campaign) -> tuple[Verdict, ...]:
+    """A verdict for every arm that was exposed, mildest first."""
+    between = bracket(campaign)
+    reached = {exposure.arm for exposure in campaign.exposures}
+    if campaign.current is not None:
+        reached.add(campaign.current.arm)
+    return tuple(_verdict(campaign, between, arm) for arm in sorted(reached))
+
+
+def _verdict(campaign: Campaign, between: Bracket, number: int) -> Verdict:
+    arm, severity = campaign.arms[number], campaign.ladder.severities[number]
+    text, sure = campaign.ladder.text(severity), f"{between.confidence:.4g} confidence"
+    counts = f"{arm.any_bad} of {arm.samples} requests bad"
+    kind, measured = VerdictKind.UNKNOWN, arm.samples > 0
+    sentence = f"{text}: unknown, {counts}"
+    if between.held is not None and severity <= between.held:
+        kind, measured = VerdictKind.HELD, severity == between.held
+    elif between.broke is not None and severity >= between.broke:
+        kind, measured = VerdictKind.BROKE, severity == between.broke
+    if kind is not VerdictKind.UNKNOWN:
+        how = f"certified at {sure}" if measured else "implied by monotonicity"
+        sentence = f"{text}: {kind}, {counts}, {how}"
+    return Verdict(kind, campaign.ladder.name, severity, sentence, arm.samples, arm.bad, measured)
+
+
+def _ratio_text(bad: int, n: int) -> str:
+    return f"{bad} of {n}" + (f" ({bad / n:.2%})" if n else "")
+
+
+def _example(slo: SLO, samples: Sequence[Sample]) -> str:
+    """One bad sample in words, so that the operator sees what kind of bad it was."""
+    for sample in samples:
+        if not slo.sli.good(sample):
+            status = sample.status if sample.status is not None else sample.outcome.value
+            return f"; for example {status} after {sample.latency_s * 1000:.0f} ms"
+    return ""

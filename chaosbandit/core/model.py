@@ -1,0 +1,189 @@
+"""The frozen records that cross the borders: what is injected, sent, seen and claimed.
+
+This module knows nothing of statistics, files or sockets. Severities of latency ladders are in
+seconds, of error ladders a share 0..1; `Toxic.attributes` alone keep Toxiproxy's own integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Route(StrEnum):
+    """Where a request goes: the sick path, the healthy one beside it, or the proxied dependency."""
+
+    CANARY = "canary"
+    CONTROL = "control"
+    CHECK = "check"
+
+
+class Outcome(StrEnum):
+    """What became of one request; everything but RESPONSE is bad in every SLI."""
+
+    RESPONSE = "response"
+    TIMEOUT = "timeout"
+    CONNECT_ERROR = "connect-error"
+    TRANSPORT_ERROR = "transport-error"
+    OVERLOAD = "overload"  # ours: the prober could not send it; never scored against the target
+
+
+class Phase(StrEnum):
+    """What a sample was sent for; only MEASURE is ever bet on."""
+
+    STEADY = "steady"
+    WARMUP = "warmup"
+    MEASURE = "measure"
+    WASHOUT = "washout"
+
+
+class Purpose(StrEnum):
+    """What the evidence of a batch is meant to prove, fixed before its samples are sent."""
+
+    SEARCH = "search"
+    HELD = "held"
+    BROKE = "broke"
+
+
+class VerdictKind(StrEnum):
+    """Held, broke, or an honest unknown."""
+
+    HELD = "held"
+    BROKE = "broke"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Toxic:
+    """One Toxiproxy fault; `toxicity` is the probability that a connection is affected."""
+
+    type: str
+    attributes: Mapping[str, int]
+    stream: str = "downstream"
+    toxicity: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Its name on the proxy, the one Toxiproxy itself would choose."""
+        return f"{self.type}_{self.stream}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A sick canary: the toxics of one ladder at one severity (arm 0 is the mildest)."""
+
+    ladder: str
+    proxy: str
+    arm: int
+    severity: float
+    toxics: tuple[Toxic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """All that any process needs to undo one injection, with or without this one.
+
+    `name` is our proxy `cb.<run>.<expiry>.<n>.<original>`. With `restores` set, the operator's
+    proxy of that name on the same `listen` and `upstream` was replaced and must come back clean.
+    """
+
+    run: str
+    server: str  # URL of the Toxiproxy API
+    name: str
+    listen: str
+    upstream: str
+    restores: str | None
+    expires_epoch_s: int
+    toxics: tuple[Toxic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request; times are seconds on the run's clock, latency counts from `intended_s`."""
+
+    seq: int
+    route: Route
+    intended_s: float
+    started_s: float
+    latency_s: float
+    outcome: Outcome
+    status: int | None = None
+
+    @property
+    def lag_s(self) -> float:
+        """How much later than intended it was sent: our fault, not the target's."""
+        return self.started_s - self.intended_s
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How well the prober itself did during one stream, blind to the target's answers."""
+
+    lag_p99_s: float = 0.0
+    cpu_share: float = 0.0
+    overloads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expose:
+    """Send `samples` requests at a variant; `bets` is q per SLO, fixed before they are sent."""
+
+    variant: Variant
+    samples: int
+    purpose: Purpose
+    bets: tuple[float, ...] = ()
+    stop_after_bad: int | None = None  # this many bad ones stop the sending early
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the campaign; `answered` is True when what was asked is certified."""
+
+    reason: str
+    answered: bool = False
+    by_guardrail: bool = False  # a limit forbids to go on; set by the engine, not by policies
+
+
+Decision = Expose | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """What arrived at the dependency and what users felt, s or share; None: not measured."""
+
+    asked: float
+    delivered: float | None = None
+    felt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """Whether an exposure's gains in evidence may be kept, and if not, why."""
+
+    valid: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is claimed of one arm, with its numbers and a sentence for a tired operator."""
+
+    kind: VerdictKind
+    ladder: str
+    severity: float
+    sentence: str
+    samples: int = 0
+    bad: tuple[int, ...] = ()  # per SLO
+    measured: bool = True  # False: implied by monotonicity
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Highest severity certified held and lowest certified broke; None is not known."""
+
+    held: float | None = None
+    broke: float | None = None
+    closed: bool = False
+    confidence: float = field(default=0.95)

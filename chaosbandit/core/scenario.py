@@ -1,0 +1,98 @@
+"""What the user asked, as one immutable record; `chaosbandit.scenario` reads it from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.slo import SLO, ErrorBudget
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A dependency's proxy: where it points and listens, and a URL that answers through it."""
+
+    name: str
+    upstream: str  # host:port
+    listen: str | None = None  # host:port; needed in `canary`
+    check: str | None = None  # URL of the dependency through the proxy, for the delivered dose
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The requests that stand for the users'."""
+
+    url: str  # `{n}` is replaced by the sample's number
+    control_url: str
+    rate_per_s: float
+    timeout_s: float
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fresh_connections: bool = False  # a connection per request
+    control_share: float = 0.2  # control requests per canary request
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How to look and how sure to be."""
+
+    policy: str = "certify"
+    confidence: float = 0.95
+    resolution: float = 0.10
+    escalation: float = 2.0  # never above the highest believed arm times this
+    cost_of_bad: float = 0.0  # lambda: samples one expected bad sample is worth
+    block: int | None = None  # declared length of clumps of failures; None: from steady state
+    max_samples: int | None = None
+    max_duration_s: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrails:
+    """Limits on what may be injected and sent."""
+
+    max_severity: float | None = None
+    max_exposure_s: float = 30.0
+    abort_if_bad_in_a_row: int = 20
+    max_unresolved: int = 5  # above the highest severity believed to hold
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The fixed parts of an exposure."""
+
+    warmup_s: float = 1.0
+    warmup_samples: int = 20  # the longer of the two counts
+    washout_s: float = 15.0  # longest wait for the control band
+    steady_samples: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Target, SLOs, ladders, budget, guardrails, search, seed."""
+
+    name: str
+    toxiproxy: str  # URL of the API, or `embedded`
+    topology: str  # "edge" or "canary"
+    proxies: tuple[Proxy, ...]
+    traffic: Traffic
+    slos: tuple[SLO, ...]
+    budget: ErrorBudget
+    ladders: tuple[Ladder, ...]
+    search: Search = field(default_factory=Search)
+    guardrails: Guardrails = field(default_factory=Guardrails)
+    timing: Timing = field(default_factory=Timing)
+    require: Mapping[str, float] = field(default_factory=dict)  # ladder -> must hold above this
+    description: str = ""
+    seed: int | None = None
+
+    @property
+    def ladder(self) -> Ladder:
+        """The one ladder of this version's runs."""
+        return self.ladders[0]
+
+    def proxy(self, name: str) -> Proxy:
+        """The proxy of that name."""
+        return next(proxy for proxy in self.proxies if proxy.name == name)

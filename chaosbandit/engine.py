@@ -1,0 +1,425 @@
+"""The loop: decide, record, inject, probe, judge, record. Nothing else.
+
+One exposure, top to bottom:
+
+    _search -> _decide -> _expose -> ledger, watchdog, inject -> Sending (warm up, measure, drain)
+                                  -> removed and verified -> _wash_out -> judge -> ExposureEnded
+
+Every event is recorded (journal first) before it is acted on. Time comes from the `Clock`, chance
+from the header's seed, so the same loop runs on `chaosbandit.sim` and a journal replays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chaosbandit.core import guardrail, judge
+from chaosbandit.core.campaign import (
+    Campaign,
+    Decided,
+    Event,
+    ExposureEnded,
+    ExposureStarted,
+    Observed,
+    RunStarted,
+    Stopped,
+    WashedOut,
+    apply,
+    begin,
+)
+from chaosbandit.core.dispatch import Mix
+from chaosbandit.core.model import (
+    Decision,
+    Expose,
+    Fault,
+    Health,
+    Phase,
+    Route,
+    Sample,
+    Stop,
+    Validity,
+)
+from chaosbandit.core.policies import Policy
+from chaosbandit.core.scenario import Scenario
+from chaosbandit.errors import (
+    ChaosbanditError,
+    CleanupError,
+    Exit,
+    HarnessError,
+    SteadyStateError,
+    TargetError,
+)
+from chaosbandit.ports import Clock, Feed, Injector, Prober, Safety, Signal, Sink
+from chaosbandit.sending import Batch, Sending
+
+LEASE_S = 60  # a fault's name expires this long after the longest exposure
+CHECKS_PER_S = 2.0  # requests that measure the delivered dose
+VERIFY_S = 5.0  # longest look at the data path after an interrupted or failed run
+VOIDS_ALLOWED = 3  # void exposures in a row before the run gives up
+WASHOUTS_ALLOWED = 2  # wash-outs in a row that did not come back
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a run is over and what it returns to the shell."""
+
+    reason: str
+    exit_code: Exit
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanness:
+    """What is known of leftovers: `verified` on the data path, or `left` behind for all we know."""
+
+    verified: bool
+    why: str
+    left: bool = False
+
+
+NOTHING_INJECTED = Cleanness(True, "nothing was injected")
+
+
+class Engine:
+    """Runs one campaign against whatever stands behind the ports."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        policy: Policy,
+        *,
+        header: RunStarted,
+        clock: Clock,
+        injector: Injector,
+        prober: Prober,
+        safety: Safety,
+        sinks: Iterable[Sink] = (),
+    ) -> None:
+        self.scenario, self.policy, self.header = scenario, policy, header
+        self.clock, self.injector, self.prober, self.safety = clock, injector, prober, safety
+        self.sinks = tuple(sinks)
+        self.campaign = begin(scenario, scenario.ladder, setup_samples(scenario))
+        self.interrupt_exit = Exit.SIGINT  # the shell's word for what interrupts this run
+        self._clean_via: dict[Route, str] = {}
+        self._faults = 0
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    async def run(self) -> Campaign:
+        """Run to the end, whatever it is; returns the campaign with `stopped` set."""
+        self._record(self.header)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._enter_clean_path(stack)
+                ending = await self._ended(self._to_the_end())
+                cleanness = await self._verify_clean()
+        except CleanupError as error:
+            ending = Ending(str(error), error.exit_code)
+            cleanness = Cleanness(False, "removal could not be confirmed", left=True)
+        except (ChaosbanditError, asyncio.CancelledError) as error:
+            ending, cleanness = self._as_ending(error), NOTHING_INJECTED
+        code = Exit.NOT_CLEAN if cleanness.left else ending.exit_code
+        self._record(
+            Stopped(
+                reason=ending.reason,
+                answered=ending.answered,
+                exit_code=code,
+                clean=cleanness.verified,
+                clean_why=cleanness.why,
+                now_s=self.clock.now_s(),
+            )
+        )
+        return self.campaign
+
+    async def _ended(self, work: Awaitable[Ending]) -> Ending:
+        """Any way out of `work` as an ending, so that the data path can still be verified."""
+        try:
+            return await work
+        except CleanupError:
+            raise
+        except (ChaosbanditError, asyncio.CancelledError) as error:
+            return self._as_ending(error)
+
+    def _as_ending(self, error: BaseException) -> Ending:
+        if isinstance(error, ChaosbanditError):
+            return Ending(str(error), error.exit_code)
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return Ending("interrupted by the operator", self.interrupt_exit)
+
+    async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
+        """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run."""
+        self._faults += 1
+        expiry_s = self._expiry_s(self.scenario.search.max_duration_s)
+        fault = self.injector.plan(None, self._faults, expiry_s)
+        if fault is None:
+            return
+        await stack.enter_async_context(self.safety.guard(fault))
+        injected = await stack.enter_async_context(self.injector.inject(fault))
+        if injected.address is not None:
+            self._clean_via = {Route.CANARY: injected.address, Route.CONTROL: injected.address}
+
+    async def _to_the_end(self) -> Ending:
+        await self._steady_state()
+        while True:
+            number, decision = self._decide(unresolved=0)
+            self._record(Decided(number, decision, 0, self.clock.now_s()))
+            if isinstance(decision, Stop):
+                return self._stop(decision)
+            await self._expose(number, decision)
+            self._give_up_on_instruments()
+
+    def _decide(self, unresolved: int) -> tuple[int, Decision]:
+        """The next decision and its number; recorded by whoever carries it out.
+
+        A generator per decision: one that is asked for and not carried out leaves no trace.
+        """
+        number = len(self.campaign.decisions)
+        rng = np.random.default_rng([self.header.seed, number])
+        decision = self.policy.decide(replace(self.campaign, unresolved=unresolved), rng)
+        if isinstance(decision, Stop):
+            return number, decision
+        elapsed_s = self.clock.now_s() - self.header.now_s
+        match guardrail.admit(decision, self.campaign, elapsed_s):
+            case guardrail.Refused(reason):
+                return number, Stop(reason, by_guardrail=True)
+            case guardrail.Admitted(samples):
+                return number, replace(decision, samples=samples)
+
+    def _stop(self, decision: Stop) -> Ending:
+        if decision.by_guardrail:
+            return Ending(decision.reason, Exit.GUARDRAIL)
+        if not judge.exercised(self.campaign):
+            reason = (
+                "path not exercised: doses arrived at the dependency and no request felt them; "
+                "the traffic's URL may be served without it (a cache, a fallback, another route)"
+            )
+            return Ending(reason, Exit.INCONCLUSIVE)
+        gate = judge.gate(self.campaign)
+        if gate is False:
+            return Ending(decision.reason, Exit.GATE_FAILED, decision.answered)
+        code = Exit.ANSWERED if decision.answered else Exit.INCONCLUSIVE
+        return Ending(decision.reason, code, decision.answered)
+
+    # --- one exposure -----------------------------------------------------------------------------
+
+    async def _expose(self, number: int, decision: Expose) -> None:
+        """Write down, inject, warm up, measure, drain, remove, wash out, judge."""
+        n, now_s = len(self.campaign.exposures) + 1, self.clock.now_s()
+        fault = self._plan(decision)
+        variant = decision.variant
+        self._record(ExposureStarted(n, variant.arm, variant.severity, fault.name, now_s))
+        sending = self._sending(Batch(number, decision))
+        validity = Validity(False, "interrupted")
+        try:
+            async with self.safety.guard(fault), self.injector.inject(fault) as injected:
+                via = self._clean_via | (
+                    {Route.CANARY: injected.address} if injected.address else {}
+                )
+                sending.started_s = self.clock.now_s()
+                await self._stream(sending.feed, sending.receive, via)
+            health = self.prober.health()
+            back, why = await self._wash_out(n, self.scenario.timing.washout_s)
+            validity = self._judge(health) if back else Validity(False, f"no wash-out: {why}")
+        except ChaosbanditError as error:
+            validity = Validity(False, str(error))
+            raise
+        finally:
+            self._end_exposure(n, sending, validity)
+        if sending.refused is not None:
+            raise TargetError(sending.refused)
+
+    def _plan(self, decision: Expose) -> Fault:
+        longest_s = self.scenario.guardrails.max_exposure_s
+        self._faults += 1
+        fault = self.injector.plan(decision.variant, self._faults, self._expiry_s(longest_s))
+        assert fault is not None, "a variant with toxics always is a fault"
+        return fault
+
+    def _sending(self, batch: Batch) -> Sending:
+        scenario, timing = self.scenario, self.scenario.timing
+        warmup = timing.warmup_samples
+        if not guardrail.risky(self.campaign, batch.decision.variant.arm):
+            warmup = max(warmup, round(timing.warmup_s * scenario.traffic.rate_per_s))
+        return Sending(
+            now_s=self.clock.now_s,
+            campaign=lambda: self.campaign,
+            record=self._record,
+            extend=self._extend,
+            mix=self._mix(),
+            batch=batch,
+            started_s=self.clock.now_s(),
+            warmup_samples=warmup,
+        )
+
+    def _extend(self, unresolved: int, arm: int) -> tuple[int, Decision]:
+        """Ask again while the variant stands; only a decision to stay is recorded."""
+        number, decision = self._decide(unresolved)
+        if isinstance(decision, Expose) and decision.variant.arm == arm:
+            self._record(Decided(number, decision, unresolved, self.clock.now_s()))
+        return number, decision
+
+    def _judge(self, health: Health) -> Validity:
+        assert self.campaign.current is not None
+        return judge.validity(self.campaign, self.campaign.current, health, lost=0)
+
+    def _end_exposure(self, n: int, sending: Sending, validity: Validity) -> None:
+        """Record what was still held back and how the exposure ended, whatever happened in it."""
+        for (phase, number), sample in sending.order.rest():
+            self._record(Observed(phase, number, (sample,)))
+        current = self.campaign.current
+        assert current is not None
+        self._record(
+            ExposureEnded(
+                n=n,
+                arm=current.arm,
+                validity=validity,
+                dose=judge.dose(self.campaign, current),
+                health=self.prober.health(),
+                lost=sending.order.unresolved(Route.CANARY),
+                halted=sending.halted,
+                now_s=self.clock.now_s(),
+            )
+        )
+
+    def _give_up_on_instruments(self) -> None:
+        """Several void exposures or failed wash-outs in a row: no answer can come of this."""
+        if self.campaign.washouts_failed >= WASHOUTS_ALLOWED:
+            raise TargetError(
+                f"the target did not come back to normal within "
+                f"{self.scenario.timing.washout_s:g} s after {WASHOUTS_ALLOWED} exposures in a "
+                "row; look at its recovery (pools, queues, breakers) or raise timing.washout"
+            )
+        if self.campaign.voids_in_a_row >= VOIDS_ALLOWED:
+            why = self.campaign.exposures[-1].validity
+            raise HarnessError(
+                f"{VOIDS_ALLOWED} exposures in a row could not be used, the last one because: "
+                f"{why.why if why else 'unknown'}"
+            )
+
+    # --- severity 0 -------------------------------------------------------------------------------
+
+    async def _steady_state(self) -> None:
+        """All SLOs on control and canary first; if they are not met nothing is injected."""
+        wanted = self.scenario.timing.steady_samples
+        mix = self._mix(control=1.0)
+        sent = dict.fromkeys(Route, 0)
+        asked = wanted
+
+        def feed(seq: int) -> Route | Signal:
+            nonlocal asked
+            if judge.steady_state(self.campaign) is not None:
+                return Signal.END
+            if min(sent[Route.CANARY], sent[Route.CONTROL]) >= asked:
+                seen = self.campaign.steady_samples
+                if all(len(seen.get(r, ())) == sent[r] for r in (Route.CANARY, Route.CONTROL)):
+                    asked += wanted
+                return Signal.SKIP
+            route = mix.next()
+            sent[route] += 1
+            return route
+
+        await self._stream(feed, self._recorder(Phase.STEADY), self._clean_via)
+        verdict = judge.steady_state(self.campaign)
+        met, why = verdict or (False, "steady state could not be measured")
+        self._record(judge.steady_measured(self.campaign, met, why, self.clock.now_s()))
+        if not met:
+            raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
+
+    async def _wash_out(self, n: int, limit_s: float) -> tuple[bool, str]:
+        """Severity-0 samples until the control band is reached again, or `limit_s` is over."""
+        mix, began_s = self._mix(), self.clock.now_s()
+        seen: dict[Route, list[Sample]] = {route: [] for route in Route}
+        out = dict.fromkeys(Route, 0)
+
+        def feed(seq: int) -> Route | Signal:
+            back, _ = judge.washed_out(self.campaign, seen[Route.CANARY], seen[Route.CONTROL])
+            if back or self.clock.now_s() - began_s >= limit_s:
+                return Signal.END
+            route = mix.next()
+            if out[route] - len(seen[route]) >= self.scenario.guardrails.max_unresolved:
+                return Signal.SKIP
+            out[route] += 1
+            return route
+
+        def receive(sample: Sample) -> None:
+            seen[sample.route].append(sample)
+            self._record(Observed(Phase.WASHOUT, None, (sample,)))
+
+        await self._stream(feed, receive, self._clean_via)
+        for samples in seen.values():
+            samples.sort(key=lambda sample: sample.seq)
+        back, why = judge.washed_out(self.campaign, seen[Route.CANARY], seen[Route.CONTROL])
+        sick = judge.control_sick(self.campaign, seen[Route.CONTROL])
+        self._record(WashedOut(n, back, why, sick, self.clock.now_s()))
+        return back, why
+
+    async def _verify_clean(self) -> Cleanness:
+        """Clean is only said after requests through the path were back in the control band."""
+        exposures = self.campaign.exposures
+        if not exposures:
+            return NOTHING_INJECTED
+        if self.campaign.washed_out == exposures[-1].n:
+            return Cleanness(True, "requests through the path are back in the control band")
+        try:
+            back, why = await self._wash_out(exposures[-1].n, VERIFY_S)
+        except asyncio.CancelledError as error:
+            self._as_ending(error)
+            return Cleanness(False, "faults removed and read back; the data path was not looked at")
+        if back:
+            return Cleanness(True, "requests through the path are back in the control band")
+        if self.campaign.control_sick:
+            return Cleanness(
+                False,
+                "faults removed and read back; the control route fails too, so the data path "
+                f"cannot vouch for it ({why})",
+            )
+        return Cleanness(False, f"faults removed and read back, yet the path is sick: {why}", True)
+
+    # --- plumbing ---------------------------------------------------------------------------------
+
+    async def _stream(
+        self, feed: Feed, receive: Callable[[Sample], None], via: Mapping[Route, str]
+    ) -> None:
+        rate_per_s = self.scenario.traffic.rate_per_s * sum(self._weights().values())
+        async with aclosing(self.prober.stream(feed, rate_per_s, via)) as samples:
+            async for sample in samples:
+                receive(sample)
+
+    def _recorder(self, phase: Phase) -> Callable[[Sample], None]:
+        return lambda sample: self._record(Observed(phase, None, (sample,)))
+
+    def _weights(self) -> dict[Route, float]:
+        """Requests per canary request on each route."""
+        traffic = self.scenario.traffic
+        checked = self.scenario.proxy(self.scenario.ladder.proxy).check is not None
+        return {
+            Route.CANARY: 1.0,
+            Route.CONTROL: traffic.control_share,
+            Route.CHECK: min(0.2, CHECKS_PER_S / traffic.rate_per_s) if checked else 0.0,
+        }
+
+    def _mix(self, control: float | None = None) -> Mix:
+        weights = self._weights()
+        return Mix(weights if control is None else weights | {Route.CONTROL: control})
+
+    def _expiry_s(self, longest_s: float) -> int:
+        return int(self.clock.epoch_s() + longest_s + LEASE_S)
+
+    def _record(self, event: Event) -> None:
+        """Apply first, tell the sinks after: they see the campaign that includes the event."""
+        self.campaign = apply(self.campaign, event)
+        for sink in self.sinks:
+            sink.accept(event, self.campaign)
+
+
+def setup_samples(scenario: Scenario) -> float:
+    """Samples that could be sent in the time one exposure takes beside its measured ones."""
+    timing, rate_per_s = scenario.timing, scenario.traffic.rate_per_s
+    return rate_per_s * timing.warmup_s + judge.WASHOUT_WINDOW

@@ -1,0 +1,110 @@
+"""Every exception that crosses a border of chaosbandit, and the exit code it leads to.
+
+ChaosbanditError
+├── UsageError                 2  the command line or its environment is wrong
+│   └── ScenarioError          2  the scenario file is wrong; carries every problem found
+├── GuardrailStop              5  a guardrail or the budget forbids to go on
+├── HarnessError               6  our instruments or the path to the target do not work
+│   ├── TargetError            6  the target cannot be reached or is not ours to test
+│   ├── SteadyStateError       6  the SLOs do not hold before anything is injected
+│   └── ToxiproxyError         6  the Toxiproxy server refuses, hangs or lies
+└── CleanupError               7  a fault could not be confirmed as removed; outranks all others
+
+A failing *target* is data (`Outcome`), never an exception. A failing *instrument* is an exception
+and makes a verdict unknown. Builtins are used for everything that only a bug could cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command (stable)."""
+
+    ANSWERED = 0
+    INTERNAL = 1
+    USAGE = 2
+    GATE_FAILED = 3
+    INCONCLUSIVE = 4
+    GUARDRAIL = 5
+    HARNESS = 6
+    NOT_CLEAN = 7
+    SIGINT = 130
+    SIGTERM = 143
+
+
+class ChaosbanditError(Exception):
+    """Anything chaosbandit says on purpose: `str(error)` is a sentence for the operator."""
+
+    exit_code: Exit = Exit.INTERNAL
+
+
+class UsageError(ChaosbanditError):
+    """The command line or its environment is wrong."""
+
+    exit_code = Exit.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a scenario file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {self.key}: found {self.found}, wanted {self.wanted}"
+
+
+class ScenarioError(UsageError):
+    """The scenario file is wrong; `problems` lists everything that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class GuardrailStop(ChaosbanditError):
+    """A guardrail or the error budget forbids to go on."""
+
+    exit_code = Exit.GUARDRAIL
+
+
+class HarnessError(ChaosbanditError):
+    """Our instruments, or the path to the target, do not work."""
+
+    exit_code = Exit.HARNESS
+
+
+class TargetError(HarnessError):
+    """The target cannot be reached, or answers in a way that is not the dose's doing."""
+
+
+class SteadyStateError(HarnessError):
+    """The SLOs do not hold before anything is injected."""
+
+
+class ToxiproxyError(HarnessError):
+    """The Toxiproxy server refuses, hangs or lies; `status` is its HTTP status where it gave one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class CleanupError(ChaosbanditError):
+    """A fault could not be confirmed as removed; `commands` are the exact manual remedies."""
+
+    exit_code = Exit.NOT_CLEAN
+
+    def __init__(self, message: str, commands: Sequence[str] = ()) -> None:
+        self.commands = tuple(commands)
+        super().__init__("\n".join([message, *(f"  {command}" for command in self.commands)]))

@@ -1,0 +1,133 @@
+"""The answer to the user's question as one sentence, what to do next, and what to be wary of.
+
+Pure: a campaign and its bracket in, sentences out. "Not known" says what stood in the way.
+"""
+
+from __future__ import annotations
+
+from chaosbandit.core import guardrail, judge
+from chaosbandit.core.campaign import Campaign, Tally
+from chaosbandit.core.model import Bracket, Route
+from chaosbandit.errors import Exit
+from chaosbandit.report.phrases import plural, share
+
+
+def sentence(campaign: Campaign, between: Bracket) -> str:
+    """`slow-inventory holds at 190 ms and breaks at 207 ms (95 % confidence).`, or less."""
+    name, text = campaign.ladder.name, campaign.ladder.text
+    sure = f"({share(between.confidence)} confidence)"
+    held, broke = between.held, between.broke
+    if held is not None and broke is not None:
+        found = f"{name} holds at {text(held)} and breaks at {text(broke)} {sure}"
+        return f"{found}." if between.closed else f"{found}; the gap was not closed."
+    if held is not None:
+        if held >= harshest_allowed(campaign):
+            return f"{name} holds at {text(held)}, the harshest severity allowed {sure}."
+        return f"{name} holds at {text(held)} {sure}; where it breaks is not known."
+    if broke is not None:
+        if broke <= campaign.ladder.severities[0]:
+            return f"{name} breaks already at {text(broke)}, its mildest severity {sure}."
+        return f"{name} breaks at {text(broke)} {sure}; what it still holds is not known."
+    return _nothing_known(campaign)
+
+
+def harshest_allowed(campaign: Campaign) -> float:
+    """The harshest severity of the ladder that the guardrails allow."""
+    cap = campaign.scenario.guardrails.max_severity
+    severities = campaign.ladder.severities
+    allowed = [each for each in severities if cap is None or each <= cap]
+    return allowed[-1] if allowed else severities[0]
+
+
+def next_step(campaign: Campaign, between: Bracket) -> str:
+    """What to do about an answer that is missing or a path that is not clean; else empty."""
+    stopped, steady, scenario = campaign.stopped, campaign.steady, campaign.scenario
+    if stopped is None:
+        return "Run `chaosbandit clean`, then start again: this run was cut off."
+    if not stopped.clean:
+        return "Remove what is left with `chaosbandit clean`, then look at the path yourself."
+    if stopped.answered:
+        return ""
+    if steady is None or not steady.met:
+        return (
+            "Make the SLOs hold without any fault first, or set objectives that the service meets "
+            "today. Nothing was injected."
+        )
+    if not judge.exercised(campaign):
+        return (
+            f"Check that {scenario.traffic.url} needs {campaign.ladder.proxy} to answer, and that "
+            "no cache, fallback or other instance answers for it."
+        )
+    return _more_room(campaign, between)
+
+
+def _more_room(campaign: Campaign, between: Bracket) -> str:
+    """Which limit of the scenario ended the search before it had an answer."""
+    scenario, stopped = campaign.scenario, campaign.stopped
+    assert stopped is not None
+    void = [each for each in campaign.exposures if each.validity and not each.validity.valid]
+    if len(void) * 2 > len(campaign.exposures) and void[-1].validity is not None:
+        return f"Repair what made exposures void, then run again: {void[-1].validity.why}."
+    arm = campaign.exposures[-1].arm if campaign.exposures else 0
+    if campaign.budget_left() <= guardrail.worst_overhead(campaign, arm):
+        allowed = min(scenario.budget.allowed(slo) for slo in campaign.slos)
+        return (
+            f"Raise budget.spend (now {share(scenario.budget.spend)}: "
+            f"{plural(allowed, 'bad request')} per run), or narrow the ladder"
+            f"{_narrower(campaign, between)}."
+        )
+    if stopped.exit_code in (Exit.SIGINT, Exit.SIGTERM):
+        return "The run was interrupted; what it certified stands. Run it again for the rest."
+    if campaign.header and stopped.now_s - campaign.header.now_s > scenario.search.max_duration_s:
+        return (
+            f"Raise search.max_duration (now {scenario.search.max_duration_s:g} s) or traffic.rate "
+            f"(now {scenario.traffic.rate_per_s:g}/s)."
+        )
+    limit = scenario.search.max_samples
+    if limit is not None and campaign.spent_samples >= limit:
+        return f"Raise search.max_samples (now {limit:,})."
+    return ""
+
+
+def _narrower(campaign: Campaign, between: Bracket) -> str:
+    """Where a narrower ladder would start and end, as far as this run knows."""
+    text = campaign.ladder.text
+    start = "" if between.held is None else f" from {text(between.held)}"
+    end = "" if between.broke is None else f" to {text(between.broke)}"
+    return f":{start}{end}" if start or end else ""
+
+
+def warnings(campaign: Campaign) -> tuple[str, ...]:
+    """What a reader of the result should be wary of."""
+    found = []
+    void = [each for each in campaign.exposures if each.validity and not each.validity.valid]
+    if void:
+        reasons = dict.fromkeys(each.validity.why for each in void if each.validity)
+        found.append(
+            f"{len(void)} of {plural(len(campaign.exposures), 'exposure')} void: "
+            + "; ".join(reasons)
+        )
+    control = campaign.tallies.get(Route.CONTROL, Tally(bad=(0,) * len(campaign.slos)))
+    for slo, bad in zip(campaign.slos, control.bad, strict=True):
+        if control.samples and bad / control.samples > slo.bad_ratio:
+            found.append(
+                f"the control route missed {slo.name} itself: {bad} of {control.samples:,} bad"
+            )
+    if campaign.budget_left() < 0:
+        found.append(f"the error budget of this run is overspent by {-campaign.budget_left()}")
+    if campaign.lost:
+        found.append(
+            f"{plural(campaign.lost, 'request')} lost in flight, charged to the budget as bad"
+        )
+    return tuple(found)
+
+
+def _nothing_known(campaign: Campaign) -> str:
+    name, steady = campaign.ladder.name, campaign.steady
+    if steady is not None and not steady.met:
+        return f"{name} was not tested: the steady state is not met."
+    if not campaign.exposures:
+        return f"{name} was not tested: nothing was injected."
+    if not judge.exercised(campaign):
+        return f"{name} was not exercised: its faults arrived, but no request felt them."
+    return f"{name}: the breaking point is not known."

@@ -1,0 +1,70 @@
+"""Progress as plain lines, for logs and terminals that cannot redraw: one per exposure and phase."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TextIO
+
+from chaosbandit.core.campaign import (
+    Campaign,
+    Event,
+    ExposureEnded,
+    ExposureStarted,
+    RunStarted,
+    SteadyStateMeasured,
+    Stopped,
+    WashedOut,
+)
+from chaosbandit.report.phrases import clock
+from chaosbandit.report.result import exposure_result, unit_of
+from chaosbandit.report.scene import PURPOSES, Scene, watch
+from chaosbandit.report.text import exposure_line
+
+
+def line_of(event: Event, campaign: Campaign, scene: Scene) -> str | None:
+    """What an event is worth saying in a log, or None."""
+    match event:
+        case RunStarted():
+            server = f"Toxiproxy {event.server_version} at {event.server}"
+            return f"{event.name}: run {event.run}, seed {event.seed}, {server}"
+        case SteadyStateMeasured():
+            return f"steady state {'met' if event.met else 'NOT met'}: {event.why}"
+        case ExposureStarted():
+            purpose = f" {PURPOSES[scene.purpose]}" if scene.purpose else ""
+            why = f" ({scene.why})" if scene.why else ""
+            return f"exposure {event.n}, {campaign.ladder.text(event.severity)}:{purpose}{why}"
+        case WashedOut(back=False):
+            return f"exposure {event.n} NOT washed out: {event.why}"
+        case ExposureEnded():
+            ended = exposure_result(campaign, campaign.exposures[-1])
+            return exposure_line(ended, unit_of(campaign.ladder))
+        case Stopped():
+            return f"stopped: {event.reason}"
+        case _:
+            return None
+
+
+def moment_s(event: Event) -> float | None:
+    """When an event happened, on the run's monotonic clock, where it says so."""
+    moment = getattr(event, "now_s", None)
+    return moment if isinstance(moment, float) else None
+
+
+class PlainLines:
+    """Sink that prints a line for each exposure and phase, with the time since the start."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._scene = Scene()
+
+    def accept(self, event: Event, campaign: Campaign) -> None:
+        """Print what the event is worth; a stream that cannot be written is ignored."""
+        self._scene = watch(self._scene, event, campaign)
+        text = line_of(event, campaign, self._scene)
+        if text is None:
+            return
+        now_s, header = moment_s(event), campaign.header
+        elapsed_s = now_s - header.now_s if now_s is not None and header is not None else 0.0
+        with suppress(OSError, ValueError):  # closed or full: the run matters more
+            self._stream.write(f"{clock(elapsed_s):>7}  {text}\n")
+            self._stream.flush()

@@ -1,0 +1,125 @@
+"""The live view on stderr: severity, purpose, bracket, samples and budget, redrawn in place.
+
+rich is imported when a view is made, not before: commands that draw nothing stay fast. Nothing here
+may ever stop a run, so whatever fails while drawing is dropped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from chaosbandit.core.campaign import Campaign, Event, RunStarted, Stopped
+from chaosbandit.report.axis import ASCII, UNICODE, Glyphs, Row
+from chaosbandit.report.lines import PlainLines, line_of
+from chaosbandit.report.phrases import clock
+from chaosbandit.report.picture import picture
+from chaosbandit.report.scene import Scene, watch
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+REDRAWS_PER_S = 8.0
+
+
+class LiveView:
+    """Sink that redraws a picture of the run in place; one line a finished exposure scrolls by."""
+
+    def __init__(self, console: Console, now_s: Callable[[], float] = time.monotonic) -> None:
+        from rich.live import Live
+
+        self._console, self._now_s = console, now_s
+        self._glyphs = glyphs_of(console)
+        self._started_s = now_s()
+        self._shown: tuple[Scene, Campaign] | None = None
+        self._scene = Scene()
+        self._live = Live(
+            console=console,
+            get_renderable=self._picture,
+            refresh_per_second=REDRAWS_PER_S,
+            transient=True,
+            redirect_stdout=False,
+        )
+
+    def accept(self, event: Event, campaign: Campaign) -> None:
+        """Remember the newest campaign; the view's own thread draws it when it is time."""
+        with suppress(Exception):
+            self._take(event, campaign)
+
+    def close(self) -> None:
+        """Remove the picture and give the terminal back; closing twice is harmless."""
+        with suppress(Exception):
+            self._live.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take(self, event: Event, campaign: Campaign) -> None:
+        self._scene = watch(self._scene, event, campaign)
+        self._shown = (
+            self._scene,
+            campaign,
+        )  # one assignment: the drawing thread sees both or none
+        if isinstance(event, RunStarted):
+            self._started_s = self._now_s()
+            self._live.start()
+        line = line_of(event, campaign, self._scene)
+        if line is not None:
+            self._print(line)
+        if isinstance(event, Stopped):
+            self.close()
+
+    def _print(self, line: str) -> None:
+        elapsed = clock(self._now_s() - self._started_s)
+        row: Row = [(f"{elapsed:>7}  ", "dim"), (line, "")]
+        self._console.print(text_of([row]), soft_wrap=True, highlight=False)
+
+    def _picture(self) -> Text:
+        """What the drawing thread shows; an empty text when anything goes wrong."""
+        with suppress(Exception):
+            if self._shown is not None:
+                scene, campaign = self._shown
+                elapsed_s = self._now_s() - self._started_s
+                width = self._console.width
+                return text_of(picture(scene, campaign, width, elapsed_s, self._glyphs))
+        return text_of([])
+
+
+def text_of(rows: list[Row]) -> Text:
+    """Rows of pieces as one text of rich."""
+    from rich.text import Text
+
+    text = Text(no_wrap=True, overflow="crop")
+    for number, row in enumerate(rows):
+        text.append("\n" if number else "")
+        for piece, style in row:
+            text.append(piece, style=style or None)
+    return text
+
+
+def glyphs_of(console: Console) -> Glyphs:
+    """Line drawing where the terminal's encoding has it, ASCII elsewhere."""
+    return UNICODE if console.encoding.lower().startswith("utf") else ASCII
+
+
+def progress(stream: TextIO = sys.stderr) -> LiveView | PlainLines:
+    """The view that suits the stream: live on a terminal that can redraw, else plain lines."""
+    if not stream.isatty():
+        return PlainLines(stream)
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return PlainLines(stream) if console.is_dumb_terminal else LiveView(console)

@@ -1,0 +1,156 @@
+"""The live view as rows of (text, style) pieces for any width: headline, why, bracket, bars.
+
+Pure, so that what an operator sees can be tested without a terminal.
+"""
+
+from __future__ import annotations
+
+from chaosbandit.core import guardrail, judge
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.report import axis
+from chaosbandit.report.answer import harshest_allowed
+from chaosbandit.report.axis import FAINT, NOW, UNICODE, Glyphs, Marks, Piece, Row, Scale
+from chaosbandit.report.phrases import clock
+from chaosbandit.report.scene import PURPOSES, Scene, Stage
+
+INDENT = "  "
+AXIS_WIDTHS = (20, 60)
+BAR_WIDTHS = (8, 24)
+_KEY = 8
+_ZOOM = 3.0  # how far beyond a bracket the axis still shows
+
+
+def picture(
+    scene: Scene, campaign: Campaign, width: int, elapsed_s: float, glyphs: Glyphs = UNICODE
+) -> list[Row]:
+    """All rows, none wider than `width` columns."""
+    inner = max(AXIS_WIDTHS[0], width - 2 * len(INDENT))
+    drawn = min(inner, AXIS_WIDTHS[1])
+    rows: list[Row] = [_headline(scene, campaign, drawn, elapsed_s, glyphs)]
+    rows += [[(line, FAINT)] for line in _shortened(scene.why, drawn)]
+    if campaign.beliefs:
+        rows += [[], *_bracket(scene, campaign, drawn, glyphs)]
+    rows.append([])
+    if scene.wanted:
+        rows.append(_samples(scene, drawn, glyphs))
+    if campaign.slos:
+        rows.append(_budget(campaign, drawn, glyphs))
+    return [[(INDENT, ""), *row] if row else [] for row in rows]
+
+
+def _headline(
+    scene: Scene, campaign: Campaign, width: int, elapsed_s: float, glyphs: Glyphs
+) -> Row:
+    stage: Row = [(str(scene.stage), "bold")]
+    if scene.severity is not None and scene.stage is not Stage.CLEANING:
+        stage.append((f" {campaign.ladder.text(scene.severity)}", "bold cyan"))
+    details = []
+    if scene.exposure and scene.severity is not None:
+        details.append(f"exposure {scene.exposure}")
+    if scene.purpose is not None and scene.stage is not Stage.CLEANING:
+        details.insert(0, PURPOSES[scene.purpose])
+    time = clock(elapsed_s)
+    room = width - _length(stage) - len(time) - 1
+    while details and len("".join(f" {glyphs.dot} {each}" for each in details)) > room:
+        details.pop()
+    middle = "".join(f" {glyphs.dot} {each}" for each in details)
+    gap = " " * max(1, width - _length(stage) - len(middle) - len(time))
+    return [*stage, (middle, FAINT), (gap, ""), (time, FAINT)]
+
+
+def _bracket(scene: Scene, campaign: Campaign, width: int, glyphs: Glyphs) -> list[Row]:
+    text, known = campaign.ladder.text, judge.bracket(campaign)
+    scale = _scale(campaign, width)
+    now = scene.severity if scene.stage is not Stage.CLEANING else None
+    believed = _believed(campaign)
+    if believed is not None and known.held is not None and believed <= known.held:
+        believed = None
+    marks = Marks(known.held, known.broke, believed, now)
+    below: list[tuple[int, str, str]] = []
+    for word, severity, style in (
+        ("broke", known.broke, axis.BROKE),
+        ("held", known.held, axis.HELD),
+        (f"{glyphs.now}", now, NOW),
+        (f"{glyphs.believed} believed", believed, axis.OPEN),
+    ):
+        if severity is not None:
+            below.append((scale.column(severity), f"{word} {text(severity)}", style))
+    rows = [axis.ends(width, text(scale.mild), text(scale.harsh))]
+    return [*rows, axis.line(scale, marks, glyphs), axis.labels(width, below)]
+
+
+def _scale(campaign: Campaign, width: int) -> Scale:
+    """The whole ladder, or its part around the bracket once both ends are certified."""
+    known = judge.bracket(campaign)
+    mild, harsh = campaign.ladder.severities[0], harshest_allowed(campaign)
+    if known.held is not None and known.broke is not None:
+        mild = max(mild, known.held / _ZOOM)
+        harsh = min(max(harsh, known.broke), known.broke * _ZOOM)
+    return Scale(mild, max(harsh, mild), width)
+
+
+def _believed(campaign: Campaign) -> float | None:
+    """The harshest severity that the model believes to hold; it guides, it never decides."""
+    low, high = -1, len(campaign.ladder.severities) - 1
+    while low < high:  # belief in "broke" only grows with severity
+        middle = (low + high + 1) // 2
+        low, high = (low, middle - 1) if guardrail.risky(campaign, middle) else (middle, high)
+    return campaign.ladder.severities[low] if low >= 0 else None
+
+
+def _samples(scene: Scene, width: int, glyphs: Glyphs) -> Row:
+    style = "cyan" if not scene.bad else "yellow"
+    return _barred(
+        "samples",
+        scene.seen / scene.wanted,
+        style,
+        (f"{scene.seen:,} of {scene.wanted:,}, {scene.bad:,} bad", f"{scene.seen}/{scene.wanted}"),
+        width,
+        glyphs,
+    )
+
+
+def _budget(campaign: Campaign, width: int, glyphs: Glyphs) -> Row:
+    """The SLO with the least budget left."""
+    allowed = [campaign.scenario.budget.allowed(slo) for slo in campaign.slos]
+    spent = [campaign.spent_bad(s) for s in range(len(campaign.slos))]
+    tightest = min(range(len(allowed)), key=lambda s: allowed[s] - spent[s])
+    bad, limit = spent[tightest], allowed[tightest]
+    share = bad / limit if limit else 1.0
+    style = axis.HELD if share < 0.5 else axis.OPEN if share < 0.8 else axis.BROKE
+    name = campaign.slos[tightest].name
+    texts = (
+        f"{bad:,} of {limit:,} bad spent ({name})",
+        f"{bad:,} of {limit:,} spent",
+        f"{bad}/{limit}",
+    )
+    return _barred("budget", share, style, texts, width, glyphs)
+
+
+def _barred(
+    key: str, share: float, style: str, texts: tuple[str, ...], width: int, glyphs: Glyphs
+) -> Row:
+    """A bar with the longest of the texts that fits beside it."""
+    room = width - _KEY - BAR_WIDTHS[0] - 2
+    text = next((each for each in texts if len(each) <= room), texts[-1])
+    drawn = max(BAR_WIDTHS[0], min(BAR_WIDTHS[1], width - _KEY - 2 - len(text)))
+    return [(f"{key:<{_KEY}}", FAINT), *axis.bar(drawn, share, style, glyphs), (f"  {text}", "")]
+
+
+def _shortened(text: str, width: int) -> list[str]:
+    """At most two lines of text."""
+    if not text:
+        return []
+    lines: list[str] = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) + 1 <= width:
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+        else:
+            lines.append(word[:width])
+    if len(lines) > 2:
+        lines = [lines[0], lines[1][: width - 1] + "…"]
+    return lines
+
+
+def _length(pieces: list[Piece]) -> int:
+    return sum(len(text) for text, _ in pieces)

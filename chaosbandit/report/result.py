@@ -1,0 +1,201 @@
+"""From a campaign to the result model: `result_of` is pure, campaign in, records out.
+
+It works on finished campaigns and on those of a journal that was cut short. It decides nothing:
+brackets and verdicts are `core.judge`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from chaosbandit.core import judge
+from chaosbandit.core.campaign import Campaign, Exposure, Tally
+from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.model import Bracket, Dose, Route, Verdict
+from chaosbandit.core.slo import SLO
+from chaosbandit.errors import Exit
+from chaosbandit.report import answer
+from chaosbandit.report.records import (
+    SCHEMA,
+    ArmResult,
+    BracketResult,
+    BudgetResult,
+    Cleanliness,
+    ExposureResult,
+    GateOutcome,
+    GateResult,
+    Result,
+    RouteResult,
+    SteadyResult,
+)
+
+__all__ = ["Result", "exposure_result", "gates_of", "result_of", "unit_of"]
+
+CUT_OFF = "the journal ends before the run did"
+
+
+def result_of(
+    campaign: Campaign,
+    *,
+    journal: Path | None = None,
+    exit_code: int | None = None,
+    warnings: Sequence[str] = (),
+) -> Result:
+    """The result of a campaign, finished or cut short; `exit_code` wins over the recorded one."""
+    header, stopped, steady = campaign.header, campaign.stopped, campaign.steady
+    between = judge.bracket(campaign)
+    recorded = stopped.exit_code if stopped else int(Exit.INCONCLUSIVE)
+    return Result(
+        schema=SCHEMA,
+        scenario=campaign.scenario.name,
+        ladder=campaign.ladder.name,
+        run=header.run if header else "",
+        seed=header.seed if header else campaign.scenario.seed,
+        answer=answer.sentence(campaign, between),
+        next_step=answer.next_step(campaign, between),
+        answered=stopped.answered if stopped else False,
+        exit_code=recorded if exit_code is None else int(exit_code),
+        stop_reason=stopped.reason if stopped else CUT_OFF,
+        clean=_cleanliness(campaign),
+        clean_why=stopped.clean_why if stopped else CUT_OFF,
+        bracket=_bracket(campaign, between),
+        gates=gates_of(campaign, between),
+        requests=tuple(
+            _route(campaign, route, campaign.tallies[route])
+            for route in Route
+            if route in campaign.tallies
+        ),
+        lost=campaign.lost,
+        budgets=tuple(_budget(campaign, s, slo) for s, slo in enumerate(campaign.slos)),
+        dose_held=_dose_at(campaign, between.held),
+        dose_broke=_dose_at(campaign, between.broke),
+        arms=tuple(_arm(campaign, verdict) for verdict in judge.claims(campaign)),
+        exposures=tuple(exposure_result(campaign, exposure) for exposure in campaign.exposures),
+        steady=SteadyResult(
+            met=steady.met if steady else None,
+            why=steady.why if steady else "never measured to the end",
+            block=steady.block if steady else 1,
+        ),
+        warnings=(*answer.warnings(campaign), *warnings),
+        journal=None if journal is None else str(journal),
+        started_epoch_s=header.epoch_s if header else None,
+        duration_s=_duration_s(campaign),
+        versions={"chaosbandit": header.version, "toxiproxy": header.server_version}
+        if header
+        else {},
+    )
+
+
+def gates_of(campaign: Campaign, between: Bracket) -> tuple[GateResult, ...]:
+    """The gates of the campaign's ladder: passed, failed, or not shown either way."""
+    name, text = campaign.ladder.name, campaign.ladder.text
+    gates = []
+    for ladder, above in campaign.scenario.require.items():
+        outcome = GateOutcome.UNPROVEN
+        if ladder == name and between.held is not None and between.held >= above:
+            outcome = GateOutcome.PASSED
+        elif ladder == name and between.broke is not None and between.broke <= above:
+            outcome = GateOutcome.FAILED
+        gates.append(GateResult(ladder, above, text(above), outcome))
+    return tuple(gates)
+
+
+def unit_of(ladder: Ladder) -> str:
+    """What the ladder's severities and doses are measured in: `s` or `share`."""
+    return "s" if ladder.kind == "latency" else "share"
+
+
+def _cleanliness(campaign: Campaign) -> Cleanliness:
+    if campaign.stopped is None:
+        return Cleanliness.UNKNOWN
+    return Cleanliness.VERIFIED if campaign.stopped.clean else Cleanliness.NOT_CONFIRMED
+
+
+def _bracket(campaign: Campaign, between: Bracket) -> BracketResult:
+    text = campaign.ladder.text
+    return BracketResult(
+        held=between.held,
+        broke=between.broke,
+        closed=between.closed,
+        confidence=between.confidence,
+        unit=unit_of(campaign.ladder),
+        held_text=None if between.held is None else text(between.held),
+        broke_text=None if between.broke is None else text(between.broke),
+    )
+
+
+def _arm(campaign: Campaign, verdict: Verdict) -> ArmResult:
+    return ArmResult(
+        verdict=verdict.kind,
+        severity=verdict.severity,
+        severity_text=campaign.ladder.text(verdict.severity),
+        samples=verdict.samples,
+        bad=_per_slo(campaign, verdict.bad),
+        measured=verdict.measured,
+        sentence=verdict.sentence,
+    )
+
+
+def _route(campaign: Campaign, route: Route, tally: Tally) -> RouteResult:
+    return RouteResult(route, tally.samples, _per_slo(campaign, tally.bad), tally.any_bad)
+
+
+def _budget(campaign: Campaign, index: int, slo: SLO) -> BudgetResult:
+    budget, spent = campaign.scenario.budget, campaign.spent_bad(index)
+    canary = campaign.tallies.get(Route.CANARY, Tally(bad=(0,) * len(campaign.slos)))
+    control = campaign.tallies.get(Route.CONTROL, Tally(bad=(0,) * len(campaign.slos)))
+    sent = canary.samples + campaign.lost
+    explained = sent * control.bad[index] / control.samples if control.samples else 0.0
+    return BudgetResult(
+        slo=slo.name,
+        objective=slo.objective,
+        allowed=budget.allowed(slo),
+        spent=spent,
+        left=budget.allowed(slo) - spent,
+        window_s=budget.window_s,
+        window_share=budget.window_share(slo, spent),
+        excess_over_control=spent - explained,
+        burn_rate=budget.burn_rate(slo, spent, sent),
+    )
+
+
+def exposure_result(campaign: Campaign, exposure: Exposure) -> ExposureResult:
+    """One exposure of a campaign as it is reported."""
+    started_s = campaign.header.now_s if campaign.header else exposure.started_s
+    return ExposureResult(
+        n=exposure.n,
+        severity=exposure.severity,
+        severity_text=campaign.ladder.text(exposure.severity),
+        after_s=exposure.started_s - started_s,
+        samples=exposure.samples,
+        warmup=exposure.warmup,
+        bad=_per_slo(campaign, exposure.bad),
+        valid=exposure.validity.valid if exposure.validity else False,
+        why=exposure.validity.why if exposure.validity else "still open",
+        dose=exposure.dose or Dose(exposure.severity),
+    )
+
+
+def _dose_at(campaign: Campaign, severity: float | None) -> Dose | None:
+    """The dose of the valid exposure with the most samples at one severity."""
+    there = [
+        exposure
+        for exposure in campaign.exposures
+        if exposure.severity == severity and exposure.validity and exposure.validity.valid
+    ]
+    return max(there, key=lambda exposure: exposure.samples).dose if there else None
+
+
+def _duration_s(campaign: Campaign) -> float:
+    header, stopped = campaign.header, campaign.stopped
+    if header is None:
+        return 0.0
+    if stopped is not None:
+        return stopped.now_s - header.now_s
+    latest = max((exposure.started_s for exposure in campaign.exposures), default=header.now_s)
+    return latest - header.now_s
+
+
+def _per_slo(campaign: Campaign, counts: Sequence[int]) -> Mapping[str, int]:
+    return {slo.name: count for slo, count in zip(campaign.slos, counts, strict=True)}

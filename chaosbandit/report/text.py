@@ -1,0 +1,156 @@
+"""A result as text for a tired operator: the answer first, then what it cost and what is left.
+
+Only the records are read here; numbers are never computed.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from chaosbandit.core.model import Dose, Route, VerdictKind
+from chaosbandit.report.phrases import count, duration, plural, share
+from chaosbandit.report.records import (
+    BudgetResult,
+    Cleanliness,
+    ExposureResult,
+    GateOutcome,
+    Result,
+    RouteResult,
+)
+
+WIDTH = 100
+_KEY = 10  # columns of the keys: ` requests: `
+_ROUTES = {Route.CANARY: "canary", Route.CONTROL: "control", Route.CHECK: "check"}
+_MOST_ARMS = 3
+
+
+def to_text(result: Result) -> str:
+    """The final text: the answer, then a block of `key: value` lines."""
+    lines = [result.answer]
+    if result.clean is not Cleanliness.VERIFIED:
+        lines = [*_alarm(result), result.answer]
+    block = [line for key, value in _pairs(result) for line in _pair(key, value)]
+    return "\n".join([*lines, "", *block]) + "\n"
+
+
+def exposure_line(exposure: ExposureResult, unit: str) -> str:
+    """One exposure in one line: `exposure 3, 190 ms: 120 requests, bad: 1 latency, ...`."""
+    bad = {name: number for name, number in exposure.bad.items() if number}
+    parts = [plural(exposure.samples, "request"), _bad_text(bad)]
+    if exposure.dose.delivered is not None or exposure.dose.felt is not None:
+        parts.append(_dose_text(exposure.dose, unit))
+    if not exposure.valid:
+        parts.append(f"void: {exposure.why}")
+    return f"exposure {exposure.n}, {exposure.severity_text}: " + ", ".join(parts)
+
+
+def _alarm(result: Result) -> list[str]:
+    """Leftovers outrank every answer."""
+    if result.clean is Cleanliness.NOT_CONFIRMED:
+        head = "NOT CLEAN: a fault may still be in place."
+    else:
+        head = "CLEAN-UP NOT KNOWN: a fault may still be in place."
+    return [head, *(f"  {line}" for line in result.clean_why.splitlines()), ""]
+
+
+def _pairs(result: Result) -> Iterator[tuple[str, str]]:
+    if result.next_step or not result.answered:
+        yield "stopped", result.stop_reason
+    if result.next_step:
+        yield "next", result.next_step
+    if not result.answered:
+        yield from (("found", line) for line in _undecided(result))
+    if result.requests:
+        sent = ", ".join(_route_text(route) for route in result.requests)
+        yield "requests", sent + (f", {result.lost:,} lost in flight" if result.lost else "")
+    for budget in result.budgets:
+        yield "budget", _budget_text(budget)
+    for end, dose in (("held", result.dose_held), ("broke", result.dose_broke)):
+        if dose is not None:
+            text = result.bracket.held_text if end == "held" else result.bracket.broke_text
+            yield "dose", f"{end} at {text}: {_dose_text(dose, result.bracket.unit)}"
+    for gate in result.gates:
+        yield "gate", f"{gate.ladder} > {gate.above_text}: {_GATES[gate.outcome]}"
+    for warning in result.warnings:
+        yield "warning", warning
+    yield "clean", str(result.clean)
+    yield "took", _took(result)
+    if result.journal is not None:
+        yield "journal", result.journal
+
+
+_GATES = {
+    GateOutcome.PASSED: "passed",
+    GateOutcome.FAILED: "FAILED, it breaks at or below that",
+    GateOutcome.UNPROVEN: "NOT SHOWN, nothing that high is certified to hold",
+}
+
+
+def _pair(key: str, value: str) -> list[str]:
+    return textwrap.wrap(
+        value,
+        width=WIDTH,
+        initial_indent=f"{key:>{_KEY}}: ",
+        subsequent_indent=" " * (_KEY + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _undecided(result: Result) -> list[str]:
+    """The arms without a verdict that were looked at most, mildest first."""
+    open_arms = [arm for arm in result.arms if arm.verdict is VerdictKind.UNKNOWN and arm.samples]
+    most = sorted(open_arms, key=lambda arm: -arm.samples)[:_MOST_ARMS]
+    return [arm.sentence for arm in sorted(most, key=lambda arm: arm.severity)]
+
+
+def _route_text(route: RouteResult) -> str:
+    bad = f" ({route.any_bad:,} bad)" if route.route is not Route.CHECK else ""
+    return f"{route.sent:,} {_ROUTES[route.route]}{bad}"
+
+
+def _bad_text(bad: Mapping[str, int]) -> str:
+    if not bad:
+        return "none bad"
+    return "bad: " + ", ".join(f"{number:,} {name}" for name, number in bad.items())
+
+
+def _budget_text(budget: BudgetResult) -> str:
+    text = (
+        f"{budget.slo} {budget.spent:,} of {budget.allowed:,} bad requests spent, "
+        f"{share(budget.window_share)} of the {duration(budget.window_s)} error budget"
+    )
+    if budget.spent:
+        text += f", {count(max(0.0, budget.excess_over_control))} more than control explains"
+        text += f", burn rate {budget.burn_rate:.2g}"
+    return text
+
+
+def _dose_text(dose: Dose, unit: str) -> str:
+    if unit == "share":
+        known = dose.felt if dose.felt is not None else dose.delivered
+        return "not measured" if known is None else f"{share(known)} of requests broken"
+    delivered = "delivery not measured" if dose.delivered is None else _signed(dose.delivered)
+    felt = "effect not measured" if dose.felt is None else _signed(dose.felt)
+    return ", ".join(
+        value if "not measured" in value else f"{value} {word}"
+        for value, word in ((delivered, "delivered"), (felt, "felt"))
+    )
+
+
+def _signed(difference_s: float) -> str:
+    """Differences of medians may fall below zero by noise."""
+    return duration(difference_s) if difference_s >= 0 else f"-{duration(-difference_s)}"
+
+
+def _took(result: Result) -> str:
+    void = sum(not exposure.valid for exposure in result.exposures)
+    parts = [duration(result.duration_s), plural(len(result.exposures), "exposure")]
+    if void:
+        parts.append(f"{void} void")
+    if result.seed is not None:
+        parts.append(f"seed {result.seed}")
+    if result.run:
+        parts.append(f"run {result.run}")
+    return ", ".join(parts)

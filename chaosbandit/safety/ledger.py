@@ -1,0 +1,182 @@
+"""The fault ledger: one small file a fault, on disk before the fault exists and until it is gone.
+
+Any process may read it after a crash, so a damaged file is reported and never in the way. It knows
+nothing of servers; a lock file a run tells whether that run is still alive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaosbandit.core.model import Fault, Toxic
+from chaosbandit.core.names import parse_name
+from chaosbandit.safety.durable import remove_durably, write_durably
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One fault that was written down and not struck out."""
+
+    fault: Fault
+    server_dies_with_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A ledger file that cannot be read; its name may still tell which fault it was."""
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """All that the ledger holds."""
+
+    entries: tuple[Entry, ...] = ()
+    damaged: tuple[Damaged, ...] = field(default=())
+
+
+def default_directory() -> Path:
+    """Where the ledger of this user lives."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return base / "chaosbandit" / "faults"
+
+
+class FaultLedger:
+    """The faults written down in `directory` (default: `default_directory()`)."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = (directory or default_directory()).absolute()
+
+    def path(self, name: str) -> Path:
+        """The file of the fault `name`.
+
+        Raises:
+            ValueError: the name is not one of ours.
+        """
+        if parse_name(name) is None:
+            raise ValueError(f"found {name!r} as a fault's name, wanted cb.<run>.<expiry>.<n>.<x>")
+        return self.directory / f"{name}.json"
+
+    def lock_path(self, run: str) -> Path:
+        """The file that a living run keeps locked."""
+        return self.directory / f"run-{run}.lock"
+
+    def prepare(self) -> None:
+        """Make the directory."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def record(self, fault: Fault, *, server_dies_with_run: bool = False) -> Path:
+        """Write a fault down; when this returns it survives a crash of the host."""
+        path = self.path(fault.name)
+        self.prepare()
+        content = {
+            "version": _VERSION,
+            "server_dies_with_run": server_dies_with_run,
+            "fault": fault_to_json(fault),
+        }
+        write_durably(path, json.dumps(content, indent=1) + "\n")
+        return path
+
+    def strike(self, name: str) -> None:
+        """Strike a fault out that was verified gone; one that is not there is struck already."""
+        remove_durably(self.path(name))
+
+    def entries(self) -> Entries:
+        """Every fault still written down, and every file that cannot be read."""
+        entries: list[Entry] = []
+        damaged: list[Damaged] = []
+        for path in sorted(self.directory.glob("cb.*.json")):
+            try:
+                entries.append(_read(path))
+            except FileNotFoundError:
+                continue  # struck out by its owner between listing and reading
+            except (OSError, ValueError) as error:
+                damaged.append(Damaged(path, str(error)))
+        return Entries(tuple(entries), tuple(damaged))
+
+    def is_alive(self, run: str) -> bool:
+        """Whether a process on this host holds the lock of `run`; the kernel drops it at death."""
+        try:
+            descriptor = os.open(self.lock_path(run), os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def fault_to_json(fault: Fault) -> dict[str, Any]:
+    """A fault as plain JSON values."""
+    content = asdict(fault)
+    content["toxics"] = [asdict(toxic) for toxic in fault.toxics]
+    return content
+
+
+def fault_from_json(content: object) -> Fault:
+    """The fault that `fault_to_json` wrote.
+
+    Raises:
+        ValueError: it says which field is missing or of the wrong kind.
+    """
+    fields = _object(content, "fault")
+    toxics = _field(fields, "toxics", list)
+    restores = _field(fields, "restores", str, type(None))
+    return Fault(
+        run=_field(fields, "run", str),
+        server=_field(fields, "server", str),
+        name=_field(fields, "name", str),
+        listen=_field(fields, "listen", str),
+        upstream=_field(fields, "upstream", str),
+        restores=restores,
+        expires_epoch_s=_field(fields, "expires_epoch_s", int),
+        toxics=tuple(_toxic(_object(toxic, "toxic")) for toxic in toxics),
+    )
+
+
+def _toxic(fields: Mapping[str, Any]) -> Toxic:
+    attributes = _object(fields.get("attributes"), "attributes")
+    return Toxic(
+        type=_field(fields, "type", str),
+        attributes={name: _field(attributes, name, int) for name in attributes},
+        stream=_field(fields, "stream", str),
+        toxicity=float(_field(fields, "toxicity", int, float)),
+    )
+
+
+def _read(path: Path) -> Entry:
+    content = _object(json.loads(path.read_text(encoding="utf-8")), "file")
+    if content.get("version") != _VERSION:
+        raise ValueError(f"found version {content.get('version')!r}, wanted {_VERSION}")
+    fault = fault_from_json(content.get("fault"))
+    if f"{fault.name}.json" != path.name or parse_name(fault.name) is None:
+        raise ValueError(f"found fault {fault.name!r}, wanted the one its file is named after")
+    return Entry(fault, content.get("server_dies_with_run") is True)
+
+
+def _object(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what}: found {type(value).__name__}, wanted an object")
+    return value
+
+
+def _field(fields: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    value = fields.get(name, ...)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        found = "nothing" if value is ... else repr(value)
+        raise ValueError(f"{name}: found {found}, wanted {kinds[0].__name__}")
+    return value

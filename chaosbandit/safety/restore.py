@@ -1,0 +1,174 @@
+"""Undoing one fault: our proxy goes, the operator's comes back clean on the same address.
+
+Shared by watchdog and clean, so standard library only. It never calls `/reset` and never deletes a
+single toxic, since under traffic either can freeze a real server for a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from chaosbandit.safety.address import accepts, host_of, is_loopback, same_address
+from chaosbandit.safety.control import CALL_S, Control, Reply, Unanswered
+
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 2.0
+
+
+class NotUndone(Exception):
+    """A fault is not confirmed as undone; the text says what was found instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What must be done to undo a fault, and how one knows that it is done."""
+
+    server: str
+    name: str
+    listen: str
+    upstream: str
+    restores: str | None
+    toxics: tuple[str, ...] = ()  # names of those we made
+    server_dies_with_run: bool = False  # a server embedded in the run takes its faults with it
+
+
+def undo(remedy: Remedy, deadline_s: float, control: Control | None = None) -> None:
+    """Remove our proxy, put the operator's back and read both back, again and again if need be.
+
+    Raises:
+        NotUndone: not confirmed within `deadline_s`; no single call lasted longer than 2 s.
+    """
+    give_up_s = time.monotonic() + deadline_s
+    own = Control(remedy.server) if control is None else control
+    pause_s = _FIRST_PAUSE_S
+    try:
+        while True:
+            try:
+                _replace(remedy, own, give_up_s)
+                confirm(remedy, own, give_up_s)
+                return
+            except Unanswered as error:
+                if _died_with_its_faults(remedy, error):
+                    return
+                found = str(error)
+            except NotUndone as error:
+                found = str(error)
+            if time.monotonic() + pause_s >= give_up_s:
+                raise NotUndone(f"{remedy.name}: {found}")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    finally:
+        if control is None:
+            own.close()
+
+
+def confirm(remedy: Remedy, control: Control, give_up_s: float | None = None) -> None:
+    """Read back that our proxy is gone and the operator's is there, enabled and as it was.
+
+    Raises:
+        NotUndone: it is not so.
+        Unanswered: the server did not say.
+    """
+    reply = _call(control, "GET", _path(remedy.name), None, give_up_s)
+    if reply.status != 404:
+        raise NotUndone(f"our proxy is still there (GET answered {reply.status})")
+    if remedy.restores is not None:
+        found = _restored(remedy, control, give_up_s)
+        if found.get("enabled") is not True:
+            raise NotUndone(f"proxy {remedy.restores} is disabled, wanted it enabled")
+
+
+def manual_commands(remedy: Remedy) -> list[str]:
+    """The commands a person can paste to do the same, in order."""
+    server = remedy.server.rstrip("/")
+    curl = ["curl", "-sS", "-m", "5", "-X"]
+    commands = [[*curl, "DELETE", server + _path(remedy.name)]]
+    if remedy.restores is not None:
+        body = json.dumps(_original(remedy, remedy.restores))
+        commands.append([*curl, "POST", f"{server}/proxies", "-d", body])
+    return [shlex.join(command) for command in commands]
+
+
+def _replace(remedy: Remedy, control: Control, give_up_s: float) -> None:
+    """The two calls between which the address is closed, with nothing in between."""
+    gone = _call(control, "DELETE", _path(remedy.name), None, give_up_s)
+    if remedy.restores is not None and gone.status in (204, 404):
+        body = _original(remedy, remedy.restores)
+        made = _call(control, "POST", "/proxies", body, give_up_s)
+        if made.status == 409:
+            _enable(remedy, remedy.restores, control, give_up_s)
+        elif made.status != 201:
+            raise NotUndone(f"proxy {remedy.restores} not recreated: {_said(made)}")
+    if gone.status not in (204, 404):
+        raise NotUndone(f"our proxy was not deleted: {_said(gone)}")
+
+
+def _enable(remedy: Remedy, original: str, control: Control, give_up_s: float) -> None:
+    found = _restored(remedy, control, give_up_s)
+    if found.get("enabled") is True:
+        return
+    reply = _call(control, "POST", _path(original), {"enabled": True}, give_up_s)
+    if reply.status != 200:
+        raise NotUndone(f"proxy {original} not enabled: {_said(reply)}")
+
+
+def _restored(remedy: Remedy, control: Control, give_up_s: float | None) -> dict[str, Any]:
+    """The operator's proxy as the server shows it, once it is on its address and free of ours."""
+    original = remedy.restores or ""
+    reply = _call(control, "GET", _path(original), None, give_up_s)
+    if reply.status != 200:
+        raise NotUndone(f"proxy {original} is not there: {_said(reply)}")
+    found = reply.record()
+    place = (str(found.get("listen")), str(found.get("upstream")))
+    if not same_address(place[0], remedy.listen) or place[1] != remedy.upstream:
+        raise NotUndone(
+            f"proxy {original} is on {place[0]} -> {place[1]}, "
+            f"wanted {remedy.listen} -> {remedy.upstream}"
+        )
+    listed = found.get("toxics")
+    there = {str(toxic.get("name")) for toxic in listed or () if isinstance(toxic, dict)}
+    ours = sorted(there.intersection(remedy.toxics))
+    if ours:
+        raise NotUndone(f"proxy {original} carries {', '.join(ours)}, wanted none of our toxics")
+    return found
+
+
+def _died_with_its_faults(remedy: Remedy, error: Unanswered) -> bool:
+    """Toxics live in memory only: where API and path are both closed, no fault of ours is left.
+
+    With an operator's proxy to restore that is not enough, unless the server was the run's own.
+    """
+    if not error.refused or not is_loopback(host_of(remedy.server)):
+        return False
+    nothing_to_restore = remedy.restores is None or remedy.server_dies_with_run
+    return nothing_to_restore and accepts(remedy.listen, remedy.server) is False
+
+
+def _call(
+    control: Control, method: str, path: str, body: object, give_up_s: float | None
+) -> Reply:
+    within_s = CALL_S if give_up_s is None else min(CALL_S, give_up_s - time.monotonic())
+    return control.call(method, path, body, max(within_s, 0.0))
+
+
+def _path(name: str) -> str:
+    return f"/proxies/{quote(name, safe='')}"
+
+
+def _original(remedy: Remedy, original: str) -> dict[str, object]:
+    return {
+        "name": original,
+        "listen": remedy.listen,
+        "upstream": remedy.upstream,
+        "enabled": True,
+    }
+
+
+def _said(reply: Reply) -> str:
+    text = str(reply.record().get("error") or reply.text).strip()
+    return f"{reply.status} {text}".strip()

@@ -1,0 +1,215 @@
+"""The watchdog process: it undoes a run's faults when the run no longer can.
+
+Run as a file, `python -I -S watchdog.py <socket fd> <ttl_s> <log file>`, in a session of its own.
+It must start fast and survive whatever kills the run, so it never imports the package proper, only
+the standard library and the few files beside it that need nothing else.
+
+Lines of JSON on the socket: `arm` and `disarm` are answered by `ack` (or `refused`), `beat` is not.
+The end of the stream means the run is gone; silence longer than the ttl, that it is stuck.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chaosbandit.safety.control import Control
+    from chaosbandit.safety.restore import Remedy
+
+UNDO_S = 90.0
+_TICK_S = 1.0
+_OPEN_S = 0.25
+_SETTLE_S = 0.3  # for calls the dying run still had on the wire
+_READ_BYTES = 65536
+
+
+class Armed:
+    """A fault to be undone when the run cannot, with a connection ready for it."""
+
+    def __init__(self, remedy: Remedy, control: Control, ledger: Path, expires_s: float) -> None:
+        self.remedy = remedy
+        self.control = control
+        self.ledger = ledger
+        self.expires_s = expires_s
+        self.undone = False
+
+
+class Watchdog:
+    """What it knows of the run, and the loop that waits for the worst."""
+
+    def __init__(self, run: socket.socket, ttl_s: float, log: Path) -> None:
+        self._run = run
+        self._ttl_s = ttl_s
+        self._log = log
+        self._armed: dict[str, Armed] = {}
+        self._heard_s = time.monotonic()
+        self._unread = b""
+
+    def watch(self) -> bool:
+        """Serve the run until it is gone; True when nothing of it is left."""
+        while True:
+            wait_s = self._wait_s()
+            planned_s = time.monotonic() + wait_s
+            readable = select.select([self._run], [], [], wait_s)[0]
+            if readable and not self._listen():
+                return self._undo_all("the run is gone")
+            now_s = time.monotonic()
+            if not readable and now_s > planned_s + _TICK_S:
+                self._heard_s = now_s  # we were stopped ourselves: their silence proves nothing
+            self._look_at_clocks(now_s)
+
+    def _wait_s(self) -> float:
+        now_s = time.monotonic()
+        waiting = [armed.expires_s for armed in self._armed.values() if not armed.undone]
+        if waiting:
+            waiting.append(self._heard_s + self._ttl_s)
+        return max(0.0, min(_TICK_S, *(at_s - now_s for at_s in waiting), _TICK_S))
+
+    def _look_at_clocks(self, now_s: float) -> None:
+        waiting = [armed for armed in self._armed.values() if not armed.undone]
+        if not waiting:
+            return
+        if now_s >= self._heard_s + self._ttl_s:
+            self._undo_all(f"nothing heard from the run for {self._ttl_s:g} s")
+        elif now_s >= min(armed.expires_s for armed in waiting):
+            self._undo_all("a fault has outlived its time")
+        else:
+            for armed in waiting:
+                armed.control.keep_open(_OPEN_S)
+
+    def _listen(self) -> bool:
+        """Take what the run says; False when it will never say more."""
+        try:
+            data = self._run.recv(_READ_BYTES)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        self._heard_s = time.monotonic()
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._obey(json.loads(line))
+        return True
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        if message["do"] == "arm":
+            self._arm(message)
+        elif message["do"] == "disarm":
+            armed = self._armed.pop(message["name"], None)
+            self._answer({"ack": message["name"]})
+            if armed is not None:
+                armed.control.close()
+
+    def _arm(self, message: dict[str, Any]) -> None:
+        from chaosbandit.safety.control import Control
+        from chaosbandit.safety.restore import Remedy
+
+        fault = message["fault"]
+        left_s = fault["expires_epoch_s"] - time.time()
+        if left_s <= 0:
+            self._answer({"refused": fault["name"], "why": "its expiry is in the past"})
+            return
+        remedy = Remedy(
+            server=fault["server"],
+            name=fault["name"],
+            listen=fault["listen"],
+            upstream=fault["upstream"],
+            restores=fault["restores"],
+            toxics=tuple(message["toxics"]),
+            server_dies_with_run=message["server_dies_with_run"],
+        )
+        armed = Armed(
+            remedy, Control(remedy.server), Path(message["ledger"]), time.monotonic() + left_s
+        )
+        self._armed[remedy.name] = armed
+        self._answer({"ack": remedy.name})
+        armed.control.keep_open(_OPEN_S)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        try:
+            self._run.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            return  # the run is gone; the next read says so
+
+    def _undo_all(self, why: str) -> bool:
+        """Undo every armed fault at once, each in its own thread, so that none waits for another.
+
+        They stay armed: a run that was only stuck may wake up and still inject what it was told
+        to be guarded, and its end must undo that as well.
+        """
+        threads = [
+            threading.Thread(target=self._undo, args=(armed, why), daemon=True)
+            for armed in self._armed.values()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return all(armed.undone for armed in self._armed.values())
+
+    def _undo(self, armed: Armed, why: str) -> None:
+        from chaosbandit.safety.durable import remove_durably
+        from chaosbandit.safety.restore import NotUndone, manual_commands, undo
+
+        armed.undone = False
+        try:
+            undo(armed.remedy, UNDO_S, armed.control)
+            time.sleep(_SETTLE_S)
+            undo(armed.remedy, UNDO_S, armed.control)
+            remove_durably(armed.ledger)
+            armed.undone = True
+        except (NotUndone, OSError) as error:
+            commands = "".join(f"\n  {line}" for line in manual_commands(armed.remedy))
+            self.note(f"NOT UNDONE ({why}) {error}; do by hand:{commands}")
+
+    def note(self, text: str) -> None:
+        """Append to the log file, which exists only if there was something to say."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{moment} watchdog {os.getpid()}: {text}\n")
+        except OSError:
+            return  # nowhere left to say it; the exit code remains
+
+
+def _stand_in_for_packages() -> None:
+    """Let the files beside this one be imported by name without running the packages' own code."""
+    here = Path(__file__).resolve().parent
+    for name, path in (("chaosbandit", here.parent), ("chaosbandit.safety", here)):
+        package = ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+
+
+def main(descriptor: int, ttl_s: float, log: Path) -> int:
+    """Watch the run at the other end of `descriptor`; 0 when nothing of it is left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with socket.socket(fileno=descriptor) as run:
+        watchdog = Watchdog(run, ttl_s, log)
+        try:
+            run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
+            _stand_in_for_packages()
+            import chaosbandit.safety.durable
+            import chaosbandit.safety.restore  # noqa: F401  loaded now: there is no time later
+
+            return 0 if watchdog.watch() else 1
+        except Exception:
+            watchdog.note(f"failed:\n{traceback.format_exc()}")
+            return 1
+
+
+if __name__ == "__main__":
+    status = main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))
+    os._exit(status)  # threads still waiting for a name server must not keep us here

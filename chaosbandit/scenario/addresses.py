@@ -1,0 +1,91 @@
+"""Addresses as people write them: `host:port`, URLs, HTTP header fields.
+
+Readers like those of `spelling`: what they raise never repeats what was found.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.scenario.spelling import WantedError, text
+
+HOST_PORT_PATTERN = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+URL_PATTERN = r"^https?://.+$"
+LONGEST_URL = 4096
+
+A_URL = "an http or https URL, such as http://127.0.0.1:8080/product/{n}"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?")
+
+
+def host_port(value: object) -> str:
+    """A TCP address, `host:port` or `[v6]:port`, with a port 1..65535."""
+    found = text(value)
+    if len(found) <= 300 and re.fullmatch(HOST_PORT_PATTERN[1:-1], found):
+        port = int(found.rpartition(":")[2])
+        if 1 <= port <= 65535:
+            return found
+        raise WantedError("host:port with a port from 1 to 65535")
+    raise WantedError("host:port, such as 127.0.0.1:9001 (no scheme, no path)")
+
+
+def url(value: object) -> str:
+    """A URL of one fixed address."""
+    _split(value)
+    if "{" in text(value) or "}" in text(value):
+        raise WantedError("a URL without { and }")
+    return text(value)
+
+
+def numbered_url(value: object) -> str:
+    """A URL in whose path or query `{n}` stands for the number of the sample."""
+    parts = _split(value)
+    rest = (parts.path + "?" + parts.query).replace("{n}", "")
+    if "{" in parts.netloc or "}" in parts.netloc or "{" in rest or "}" in rest:
+        raise WantedError("a URL with no other braces than {n}, and that in its path or query only")
+    return text(value)
+
+
+def toxiproxy(value: object) -> str:
+    """The URL of a Toxiproxy API, or `embedded`."""
+    if value == EMBEDDED:
+        return EMBEDDED
+    if not isinstance(value, str) or "://" not in value:
+        raise WantedError(f"the URL of a Toxiproxy API, such as http://127.0.0.1:8474, or {EMBEDDED}")
+    return url(value).rstrip("/")
+
+
+def header_name(value: object) -> str:
+    """The name of an HTTP header field."""
+    if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
+        raise WantedError("the name of an HTTP header: letters, digits and -")
+    return value
+
+
+def header_value(value: object) -> str:
+    """The value of an HTTP header field: one line."""
+    found = text(value)
+    if not _HEADER_VALUE.fullmatch(found):
+        raise WantedError("one line of printable text, with no space at either end")
+    return found
+
+
+def _split(value: object) -> SplitResult:
+    found = text(value)
+    try:
+        parts = urlsplit(found)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise WantedError(A_URL + " (host or port cannot be read)") from None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise WantedError(A_URL)
+    if "@" in parts.netloc:
+        raise WantedError("a URL without user:password@; put credentials into traffic.headers")
+    if parts.fragment or "#" in found:
+        raise WantedError("a URL without #fragment: it is never sent")
+    # urlsplit drops tabs and line ends, so look at what was written.
+    if len(found) > LONGEST_URL or not found.isprintable() or " " in found:
+        raise WantedError(f"a URL of at most {LONGEST_URL} printable characters, without spaces")
+    return parts

@@ -1,0 +1,197 @@
+"""The types of a scenario's values: how each is read, its limits, and what an editor is told of it.
+
+Only reading and JSON Schema; what a key means stands beside the key in `shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from chaosbandit.core.slo import SLI
+from chaosbandit.scenario import addresses, spelling
+from chaosbandit.scenario.spelling import Amount, WantedError
+
+POLICIES = ("certify", "ramp")
+SAFE_METHODS = ("GET", "HEAD")
+METHODS = (*SAFE_METHODS, "DELETE", "OPTIONS", "PATCH", "POST", "PUT")
+
+MS = 0.001
+MINUTE = 60.0
+HOUR = 3600.0
+DAY = 86400.0
+
+
+def reads(
+    read: Callable[[object], T],
+    accept: Callable[[T], bool] = lambda _: True,
+    wanted: str = "",
+) -> PlainValidator:
+    """A validator that reads a value and accepts some of what can be read."""
+
+    def validate(value: object) -> T:
+        result = read(value)
+        if not accept(result):
+            raise WantedError(wanted)
+        return result
+
+    return PlainValidator(validate)
+
+
+def _text(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+def _either(kind: dict[str, Any], pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [kind, {"type": "string", "pattern": pattern}]})
+
+
+def _words(*known: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(known)})
+
+
+# Editors cannot expand variables: whatever contains one is fine for them.
+def _or_variable(pattern: str) -> str:
+    return rf"{pattern}|\$\{{"
+
+
+_DURATION = _text(_or_variable(spelling.DURATION_PATTERN))
+_RATE = _text(_or_variable(spelling.RATE_PATTERN))
+_NAME = _text(_or_variable(spelling.NAME_PATTERN))
+_ADDRESS = _text(_or_variable(addresses.HOST_PORT_PATTERN))
+_URL = _text(_or_variable(addresses.URL_PATTERN))
+_SHARE = _either(
+    {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, _or_variable(spelling.SHARE_PATTERN)
+)
+_WHOLE = _either({"type": "integer"}, _or_variable(spelling.WHOLE_PATTERN))
+_NUMBER = _either({"type": "number"}, r"\$\{")
+_SEVERITY = _either(
+    {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+    _or_variable(f"{spelling.DURATION_PATTERN}|{spelling.SHARE_PATTERN}"),
+)
+
+
+def _seconds(low: float, high: float, words: str) -> PlainValidator:
+    return reads(spelling.duration, lambda found: low <= found <= high, f"a duration {words}")
+
+
+def _count(low: int, high: int) -> PlainValidator:
+    return reads(
+        spelling.whole, lambda found: low <= found <= high, f"a whole number {low} to {high}"
+    )
+
+
+def _whole_ms(seconds: float) -> bool:
+    return MS <= seconds <= 10 * MINUTE and round(seconds * 1000, 6).is_integer()
+
+
+Version = Annotated[
+    int,
+    reads(spelling.whole, lambda found: found == 1, "1, the only version there is"),
+    WithJsonSchema({"const": 1}),
+]
+Text = Annotated[
+    str,
+    reads(spelling.text, lambda found: len(found) <= 4000, "at most 4000 characters"),
+    WithJsonSchema({"type": "string", "maxLength": 4000}),
+]
+Name = Annotated[str, reads(spelling.name), _NAME]
+Truth = Annotated[
+    bool,
+    reads(spelling.truth),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": r"\$\{"}]}),
+]
+Address = Annotated[str, reads(addresses.host_port), _ADDRESS]
+Url = Annotated[str, reads(addresses.url), _URL]
+NumberedUrl = Annotated[str, reads(addresses.numbered_url), _URL]
+Toxiproxy = Annotated[
+    str, reads(addresses.toxiproxy), _text(_or_variable("^embedded$|" + addresses.URL_PATTERN))
+]
+Topology = Annotated[str, reads(spelling.one_of("edge", "canary")), _words("edge", "canary")]
+Method = Annotated[str, reads(spelling.one_of(*METHODS)), _words(*METHODS)]
+Connections = Annotated[
+    str,
+    reads(spelling.one_of("keep-alive", "per-request")),
+    _words("keep-alive", "per-request"),
+]
+Stream = Annotated[
+    str, reads(spelling.one_of("downstream", "upstream")), _words("downstream", "upstream")
+]
+Policy = Annotated[str, reads(spelling.one_of(*POLICIES)), _words(*POLICIES)]
+HeaderName = Annotated[
+    str, reads(addresses.header_name), WithJsonSchema({"type": "string", "minLength": 1})
+]
+HeaderValue = Annotated[
+    str, reads(addresses.header_value), WithJsonSchema({"type": "string", "minLength": 1})
+]
+Condition = Annotated[
+    SLI, reads(spelling.condition), _text(_or_variable(spelling.CONDITION_PATTERN))
+]
+
+Rate = Annotated[
+    float,
+    reads(spelling.rate, lambda found: 0.1 <= found <= 2000, "a rate from 6/min to 2000/s"),
+    _RATE,
+]
+Timeout = Annotated[float, _seconds(10 * MS, 5 * MINUTE, "from 10ms to 5m"), _DURATION]
+Window = Annotated[float, _seconds(HOUR, 366 * DAY, "from 1h to 366d"), _DURATION]
+SearchTime = Annotated[float, _seconds(1, 7 * DAY, "from 1s to 7d"), _DURATION]
+ExposureTime = Annotated[float, _seconds(1, HOUR, "from 1s to 1h"), _DURATION]
+Warmup = Annotated[float, _seconds(0, 5 * MINUTE, "from 0s to 5m"), _DURATION]
+Washout = Annotated[float, _seconds(1, 10 * MINUTE, "from 1s to 10m"), _DURATION]
+Latency = Annotated[
+    float,
+    reads(spelling.duration, _whole_ms, "a latency from 1ms to 10m in whole milliseconds"),
+    _DURATION,
+]
+
+ErrorShare = Annotated[
+    float,
+    reads(spelling.share, lambda found: 1e-6 <= found <= 1, "a share from 0.0001% to 100%"),
+    _SHARE,
+]
+Jitter = Annotated[float, reads(spelling.share), _SHARE]
+Objective = Annotated[
+    float,
+    reads(
+        spelling.share,
+        lambda found: 0 < found < 1,
+        "a share above 0% and below 100%: a perfect objective leaves no error budget",
+    ),
+    _SHARE,
+]
+Spend = Annotated[
+    float, reads(spelling.share, lambda found: found > 0, "a share above 0% up to 100%"), _SHARE
+]
+ControlShare = Spend
+Confidence = Annotated[
+    float,
+    reads(spelling.share, lambda found: 0.5 <= found < 1, "a share from 50% to below 100%"),
+    _SHARE,
+]
+Resolution = Annotated[
+    float,
+    reads(spelling.share, lambda found: 0.01 <= found <= 1, "a share from 1% to 100%"),
+    _SHARE,
+]
+Severity = Annotated[Amount, reads(spelling.amount), _SEVERITY]
+Gate = Annotated[Amount, reads(spelling.gate), _text(_or_variable(r"^>[^=]"))]
+
+Escalation = Annotated[
+    float,
+    reads(spelling.decimal, lambda found: 1 < found <= 100, "a number above 1 up to 100"),
+    _NUMBER,
+]
+CostOfBad = Annotated[
+    float,
+    reads(spelling.decimal, lambda found: 0 <= found <= 1e6, "a number from 0 to 1000000"),
+    _NUMBER,
+]
+Requests = Annotated[int, _count(1, 10**13), _WHOLE]
+Samples = Annotated[int, _count(1, 10**7), _WHOLE]
+SteadySamples = Annotated[int, _count(20, 10**6), _WHOLE]
+WarmupSamples = Annotated[int, _count(0, 10**5), _WHOLE]
+Limit = Annotated[int, _count(1, 10**4), _WHOLE]
+Seed = Annotated[int, _count(0, 2**63 - 1), _WHOLE]

@@ -1,0 +1,249 @@
+"""The keys of a scenario file: what each means, how it is read, what it is when left out.
+
+The JSON Schema and scenarios/REFERENCE.md are made from these models. What two sections must have
+in common is checked in `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticUndefined
+
+from chaosbandit.scenario import fields as f
+from chaosbandit.scenario.spelling import WantedError
+
+
+def key(meaning: str, example: object, default: object = PydanticUndefined, **more: Any) -> Any:
+    """A key with a line for the reference; without a default it is required."""
+    return Field(
+        default, description=meaning, examples=[example], validate_default=default is not None, **more
+    )
+
+
+def section(meaning: str, default_factory: Any) -> Any:
+    """A section that may be left out: all its keys have defaults."""
+    return Field(default_factory=default_factory, description=meaning)
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ProxyKeys(_Keys):
+    """A dependency's proxy."""
+
+    upstream: f.Address = key("Where the dependency really is.", "127.0.0.1:9001")
+    listen: f.Address | None = key(
+        "Where the proxy listens; needed in `canary`, where a service is wired to it. "
+        "In `edge` a free port is taken when it is left out.",
+        "127.0.0.1:9101",
+        None,
+    )
+    check: f.Url | None = key(
+        "A URL the dependency answers through the proxy, to measure the dose that arrives.",
+        "http://127.0.0.1:9101/stock/1",
+        None,
+    )
+
+    @model_validator(mode="after")
+    def _no_loop(self) -> ProxyKeys:
+        if self.listen == self.upstream:
+            raise WantedError("another address than upstream's", at=("listen",))
+        return self
+
+
+class TrafficKeys(_Keys):
+    """The requests that stand for the users'."""
+
+    url: f.NumberedUrl = key(
+        "What is asked for: in `canary` of the canary instance. `{n}` becomes the sample's number.",
+        "http://127.0.0.1:9200/product/{n}",
+    )
+    control_url: f.NumberedUrl | None = key(
+        "The same of a healthy instance beside it; needed in `canary`, elsewhere it is `url`.",
+        "http://127.0.0.1:9100/product/{n}",
+        None,
+    )
+    rate: f.Rate = key("Requests to the canary, in open loop.", "50/s", "10/s")
+    timeout: f.Timeout = key(
+        "One time-out for the whole request; a request that meets it is bad.", "2s", "5s"
+    )
+    method: f.Method = key("The HTTP method.", "HEAD", "GET")
+    headers: dict[f.HeaderName, f.HeaderValue] = Field(
+        default_factory=dict,
+        description="HTTP headers sent with every request. Keep secrets in `${VARIABLES}`.",
+        examples=[{"Authorization": "Bearer ${SHOP_TOKEN}"}],
+    )
+    connections: f.Connections = key(
+        "`keep-alive`: connections are kept; `per-request`: a new one for each request.",
+        "per-request",
+        "keep-alive",
+    )
+    control_share: f.ControlShare = key("Control requests per canary request.", "50%", "20%")
+    unsafe_methods: f.Truth = key(
+        "`true` allows methods other than GET and HEAD: the requests may change data.", True, False
+    )
+
+    @model_validator(mode="after")
+    def _methods_are_safe(self) -> TrafficKeys:
+        if self.method not in f.SAFE_METHODS and not self.unsafe_methods:
+            wanted = "GET or HEAD, or `unsafe_methods: true` beside it: others may change data"
+            raise WantedError(wanted, at=("method",))
+        return self
+
+
+class SloKeys(_Keys):
+    """What must hold for users."""
+
+    name: f.Name = key("Its name in verdicts and reports; each once.", "availability")
+    good: f.Condition = key(
+        "Which responses are good: `status in ...`, `latency <= ...`, or both joined by ` and `. "
+        "Time-outs and transport errors never are.",
+        "status in 2xx-3xx and latency <= 400ms",
+    )
+    objective: f.Objective = key("The share of requests that must be good.", "99.9%")
+
+
+class BudgetKeys(_Keys):
+    """The users' error budget and how much of it a run may spend."""
+
+    window: f.Window = key("The window the objectives are kept over.", "7d", "30d")
+    requests: f.Requests = key("Requests users send in that window.", "2_000_000")
+    spend: f.Spend = key("The share of the window's error budget this run may spend.", "1%", "5%")
+
+
+class _LadderKeys(_Keys):
+    name: f.Name = key("Its name in verdicts, reports and `require`.", "slow-inventory")
+    proxy: f.Name = key("The proxy it injects into.", "inventory")
+    stream: f.Stream = key(
+        "The direction that is hurt: `downstream` are the answers, `upstream` the requests.",
+        "upstream",
+        "downstream",
+    )
+
+
+class LatencyLadderKeys(_LadderKeys):
+    """Answers come later and later."""
+
+    toxic: Literal["latency"] = key("The fault: every chunk of data is delayed.", "latency")
+    vary: Literal["latency"] = key("What grows from step to step.", "latency", "latency")
+    mild: f.Latency = key("The mildest latency that is tried.", "1ms", alias="from")
+    harsh: f.Latency = key("The harshest latency that may be tried.", "10s", alias="to")
+    jitter: f.Jitter = key("Random variation, as a share of the latency.", "10%", "0%")
+
+    @model_validator(mode="after")
+    def _grows(self) -> LatencyLadderKeys:
+        _check_order(self.mild, self.harsh)
+        return self
+
+
+class ErrorsLadderKeys(_LadderKeys):
+    """More and more connections are closed at their first byte."""
+
+    toxic: Literal["errors"] = key("The fault: connections are closed.", "errors")
+    vary: Literal["share"] = key("What grows from step to step.", "share", "share")
+    mild: f.ErrorShare = key("The smallest share of connections that is hurt.", "0.1%", alias="from")
+    harsh: f.ErrorShare = key("The largest share of connections hurt.", "50%", alias="to")
+
+    @model_validator(mode="after")
+    def _grows(self) -> ErrorsLadderKeys:
+        _check_order(self.mild, self.harsh)
+        return self
+
+
+LadderKeys = Annotated[LatencyLadderKeys | ErrorsLadderKeys, Field(discriminator="toxic")]
+
+
+class SearchKeys(_Keys):
+    """How to look and how sure to be."""
+
+    policy: f.Policy = key("Who decides what is tried next.", "ramp", "certify")
+    confidence: f.Confidence = key("How sure the bracket must be.", "99%", "95%")
+    resolution: f.Resolution = key(
+        "How narrow the bracket must be: 10% ends at 190 ms to 209 ms.", "5%", "10%"
+    )
+    escalation: f.Escalation = key(
+        "Never try more than the highest severity believed to hold, times this.", 1.5, 2
+    )
+    cost_of_bad: f.CostOfBad = key(
+        "How many samples it is worth to avoid one bad sample; 0 finishes soonest.", 10, 0
+    )
+    block: f.Samples | None = key(
+        "How many samples in a row may fail together; left out, it is measured in steady state.",
+        5,
+        None,
+    )
+    max_samples: f.Samples | None = key(
+        "Stop after this many canary samples; left out, only the other limits count.", 5000, None
+    )
+    max_duration: f.SearchTime = key("Stop after this time.", "10m", "30m")
+
+
+class GuardrailKeys(_Keys):
+    """What may never be exceeded."""
+
+    max_severity: f.Severity | None = key(
+        "Never inject more than this; left out, the ladder's `to` is the limit.", "2s", None
+    )
+    max_exposure: f.ExposureTime = key("The longest time one fault may stand.", "10s", "30s")
+    abort_if_bad_in_a_row: f.Limit = key(
+        "End an exposure after this many bad samples in a row.", 10, 20
+    )
+    max_unresolved: f.Limit = key(
+        "Requests under way above the highest severity believed to hold.", 3, 5
+    )
+
+
+class TimingKeys(_Keys):
+    """The fixed parts of an exposure."""
+
+    warmup: f.Warmup = key("Time after injection whose samples prove nothing.", "3s", "1s")
+    warmup_samples: f.WarmupSamples = key(
+        "The same in samples; the longer of the two counts.", 50, 20
+    )
+    washout: f.Washout = key("The longest wait for normal answers after a removal.", "30s", "15s")
+    steady_samples: f.SteadySamples = key(
+        "Samples on each route that must meet the SLOs before anything is injected.", 300, 100
+    )
+
+
+class Document(_Keys):
+    """A chaosbandit scenario."""
+
+    version: f.Version = key("The version of this format.", 1)
+    name: f.Name = key("The scenario's name in reports and history.", "storefront-slow-inventory")
+    description: f.Text = key("The question it answers, for people.", "How slow may it be?", "")
+    toxiproxy: f.Toxiproxy = key(
+        "The URL of the Toxiproxy API, or `embedded` for a server inside this run.",
+        "embedded",
+        "http://127.0.0.1:8474",
+    )
+    topology: f.Topology = key(
+        "`edge`: our own proxy in front of the service; `canary`: the proxy behind one instance.",
+        "canary",
+    )
+    proxies: dict[f.Name, ProxyKeys] = Field(
+        min_length=1, description="The proxied dependencies, by the name of their proxy."
+    )
+    traffic: TrafficKeys = Field(description="The requests that stand for the users'.")
+    slos: list[SloKeys] = Field(min_length=1, description="What must hold for users.")
+    budget: BudgetKeys = Field(description="The error budget and the part a run may spend.")
+    ladders: list[LadderKeys] = Field(
+        min_length=1, description="What is made worse; one ladder in this version."
+    )
+    search: SearchKeys = section("How to look and how sure to be.", SearchKeys)
+    guardrails: GuardrailKeys = section("What may never be exceeded.", GuardrailKeys)
+    timing: TimingKeys = section("The fixed parts of an exposure.", TimingKeys)
+    require: dict[f.Name, f.Gate] = Field(
+        default_factory=dict,
+        description="Gates: exit 3 when a ladder's breaking point is not above this.",
+        examples=[{"slow-inventory": "> 150ms"}],
+    )
+    seed: f.Seed | None = key("Makes every random choice repeatable.", 7, None)
+
+
+def _check_order(mild: float, harsh: float) -> None:
+    if not mild < harsh:
+        raise WantedError("more than `from`: a ladder leads from mild to harsh", at=("to",))

@@ -1,0 +1,225 @@
+"""Quantities as people write them: `400ms`, `99%`, `50/s`, `2_000_000`, `status in 2xx`.
+
+Each reader takes what YAML gave (text, a number, a truth value, nothing) and returns one number or
+record, or raises `WantedError`. It knows neither files nor positions, and what it raises never
+repeats what was found: that may be a secret.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+
+from chaosbandit.core.slo import SLI
+
+LONGEST = 64  # characters a number with its unit may have
+
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)? ?(ms|min|s|m|h|d) ?)+$"
+SHARE_PATTERN = r"^([0-9]+(\.[0-9]+)? ?%|0?\.[0-9]+|0)$"
+RATE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?/ ?(s|min|h)$"
+WHOLE_PATTERN = r"^[0-9]+(_[0-9]+)*$"
+CONDITION_PATTERN = r"^(status in .+|latency ?<= ?.+)$"
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|min|s|m|h|d) ?")
+_SECONDS = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "min": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+_STATUS = re.compile(r"([1-5])(xx|[0-9]{2})(?: ?- ?([1-5])(xx|[0-9]{2}))?")
+_LATENCY = re.compile(r"latency ?<= ?(.+)")
+
+A_DURATION = "a duration with its unit, such as 400ms, 2s, 1m or 30d"
+A_SHARE = "a share, such as 99% or 0.99"
+A_RATE = "a rate with its unit, such as 50/s or 300/min"
+A_CONDITION = (
+    "`status in 2xx-3xx`, `status in 200-299,404` or `latency <= 400ms`, or two joined by ` and `"
+)
+
+
+class WantedError(ValueError):
+    """A value is not what its key wants; `str()` says what is, `at` leads to the key at fault."""
+
+    def __init__(self, wanted: str, at: tuple[str | int, ...] = ()) -> None:
+        self.at = at
+        super().__init__(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A severity whose ladder is not known yet: seconds (`latency`) or a share (`errors`)."""
+
+    kind: str
+    value: float
+
+
+def duration(value: object) -> float:
+    """Seconds from `400ms`, `2s`, `1m`, `1h30m`, `30d`."""
+    if isinstance(value, str) and _matches(DURATION_PATTERN, value):
+        return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in _PART.findall(value)))
+    bare = _is_number(value) or (isinstance(value, str) and _matches(r"^[0-9._]+$", value))
+    raise WantedError(A_DURATION + (" (a bare number has no unit)" if bare else ""))
+
+
+def share(value: object) -> float:
+    """A fraction 0..1 from `99%` or `0.99`; a bare 1 or more could mean two things."""
+    if isinstance(value, str) and _matches(SHARE_PATTERN, value):
+        percent = value.endswith("%")
+        number = Decimal(value.rstrip("% "))
+        fraction = float(number / 100 if percent else number)
+    elif _is_number(value) and 0 <= float(str(value)) < 1:
+        fraction = float(str(value))
+    else:
+        raise WantedError(A_SHARE + " (1 and more need the % sign)")
+    if fraction > 1:
+        raise WantedError(A_SHARE + ", at most 100%")
+    return fraction
+
+
+def rate(value: object) -> float:
+    """Events per second from `50/s`, `300/min`, `7200/h`."""
+    if not isinstance(value, str) or not _matches(RATE_PATTERN, value):
+        raise WantedError(A_RATE)
+    number, unit = value.split("/")
+    return float(Decimal(number.strip()) / _SECONDS[unit.strip()])
+
+
+def whole(value: object) -> int:
+    """A whole number from `2000`, `2_000_000` or `2e6`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _matches(WHOLE_PATTERN, value):
+        return int(value)
+    raise WantedError("a whole number, such as 2000 or 2_000_000")
+
+
+def decimal(value: object) -> float:
+    """A plain number, such as 2 or 1.5."""
+    text = str(value)
+    if isinstance(value, bool) or len(text) > LONGEST:
+        raise WantedError("a number, such as 2 or 1.5")
+    try:
+        number = float(text)
+    except ValueError:
+        raise WantedError("a number, such as 2 or 1.5") from None
+    if not math.isfinite(number):
+        raise WantedError("a finite number, such as 2 or 1.5")
+    return number
+
+
+def truth(value: object) -> bool:
+    """True or False; `yes`, `no`, `on` and `off` are text in YAML 1.2."""
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):  # from an environment variable
+        return value == "true"
+    raise WantedError("true or false")
+
+
+def text(value: object) -> str:
+    """Text; a number or truth value is text only in quotes."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, dict | list):
+        raise WantedError("text")
+    raise WantedError("text (put it in quotes)")
+
+
+def name(value: object) -> str:
+    """A name that is safe in files, tables and Toxiproxy's own names."""
+    if isinstance(value, int | float) or not _matches(NAME_PATTERN, text(value)):
+        raise WantedError("a name of 1 to 64 letters, digits, `_` or `-`")
+    return text(value)
+
+
+def one_of(*known: str) -> Callable[[object], str]:
+    """A reader that takes one of the known words and suggests the nearest for any other."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in known:
+            return value
+        raise WantedError(f"one of {', '.join(known)}{did_you_mean(value, known)}")
+
+    return read
+
+
+def did_you_mean(found: object, known: tuple[str, ...]) -> str:
+    """A suggestion to end a sentence with, empty where nothing is near."""
+    near = get_close_matches(str(found)[:LONGEST].lower(), known, n=1) if found else []
+    return f" (did you mean `{near[0]}`?)" if near else ""
+
+
+def amount(value: object) -> Amount:
+    """A severity in the unit its writer chose; whether it fits the ladder is checked later."""
+    if isinstance(value, str) and _matches(DURATION_PATTERN, value):
+        return Amount("latency", duration(value))
+    try:
+        return Amount("errors", share(value))
+    except WantedError:
+        raise WantedError("a severity, such as 2s (latency) or 10% (errors)") from None
+
+
+def gate(value: object) -> Amount:
+    """What must be held, from `> 150ms`."""
+    if not isinstance(value, str) or not value.startswith(">") or value.startswith(">="):
+        raise WantedError('a severity to exceed, in quotes, such as "> 150ms" or "> 2%"')
+    return amount(value[1:].strip())
+
+
+def condition(value: object) -> SLI:
+    """Which samples are good, from `status in 2xx-3xx and latency <= 400ms`."""
+    if not isinstance(value, str) or len(value) > 256:
+        raise WantedError(A_CONDITION)
+    statuses: tuple[tuple[int, int], ...] = ()
+    latency_s: float | None = None
+    for clause in value.split(" and "):
+        clause = clause.strip()
+        if clause.startswith("status in ") and not statuses:
+            statuses = tuple(_status_range(part.strip()) for part in clause[10:].split(","))
+        elif (latency := _LATENCY.fullmatch(clause)) and latency_s is None:
+            latency_s = _bound(latency[1].strip())
+        else:
+            raise WantedError(A_CONDITION + (", each once" if statuses or latency_s else ""))
+    return SLI(value, statuses, latency_s)
+
+
+def _bound(text: str) -> float:
+    bound_s = duration(text)
+    if bound_s <= 0:
+        raise WantedError("a latency bound above 0")
+    return bound_s
+
+
+def _status_range(text: str) -> tuple[int, int]:
+    match = _STATUS.fullmatch(text)
+    if match is None:
+        raise WantedError("HTTP statuses 100 to 599, such as 2xx, 2xx-3xx or 200-299,404")
+    low, _ = _statuses(match[1], match[2])
+    _, high = _statuses(match[3] or match[1], match[4] or match[2])
+    if low > high:
+        raise WantedError("HTTP statuses with the lower one first, such as 200-299")
+    return low, high
+
+
+def _statuses(hundreds: str, rest: str) -> tuple[int, int]:
+    if rest == "xx":
+        return int(hundreds) * 100, int(hundreds) * 100 + 99
+    return int(hundreds + rest), int(hundreds + rest)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return len(text) <= LONGEST and re.fullmatch(pattern[1:-1], text) is not None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

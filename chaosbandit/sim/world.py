@@ -1,0 +1,173 @@
+"""Target, injector, prober and clock of a simulated run; time moves only when the prober says so.
+
+The response curve is any callable from severity to bad ratio. Bad requests are slow and good ones
+fast, so completions overtake each other just as they do in real life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chaosbandit._version import __version__
+from chaosbandit.core.campaign import Campaign, RunStarted
+from chaosbandit.core.model import Fault, Health, Outcome, Route, Sample, Variant
+from chaosbandit.core.policies import policy
+from chaosbandit.core.scenario import Scenario
+from chaosbandit.engine import Engine
+from chaosbandit.ports import Feed, Injected, Signal, Sink
+
+Response = Callable[[float], float]
+"""Bad ratio of the canary at a severity (0.0 is severity 0)."""
+
+
+@dataclass(slots=True)
+class World:
+    """The state all simulated ports share; it implements every one of them."""
+
+    response: Response
+    rng: np.random.Generator
+    good_latency_s: float = 0.020
+    bad_latency_s: float = 0.400
+    severity: float = 0.0
+    time_s: float = 0.0
+    control_bad_ratio: Callable[[float], float] = lambda now_s: 0.0
+    delivered: Callable[[float], float] = lambda severity: severity
+    felt: Callable[[float], float] = lambda severity: severity
+    status: Callable[[float], int] = lambda severity: 503  # of a bad response
+    calls: list[str] = field(default_factory=list)
+    _seq: int = 0
+
+    # Clock
+
+    def now_s(self) -> float:
+        """Seconds since the start of the simulation."""
+        return self.time_s
+
+    def epoch_s(self) -> float:
+        """The simulation starts at a fixed date."""
+        return 1_700_000_000.0 + self.time_s
+
+    async def sleep(self, duration_s: float) -> None:
+        """Let time pass."""
+        self.time_s += duration_s
+
+    # Injector and Safety
+
+    async def preflight(self) -> str:
+        """Always in order."""
+        return "simulated"
+
+    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
+        """As in `canary`: severity 0 needs no fault."""
+        if variant is None:
+            return None
+        name = f"cb.simulated.{expires_epoch_s}.{n}.{variant.proxy}"
+        self._planned = variant.severity
+        return Fault(
+            "simulated", "", name, "", "", variant.proxy, expires_epoch_s, variant.toxics
+        )
+
+    _planned: float = 0.0
+
+    @asynccontextmanager
+    async def _inject(self, fault: Fault) -> AsyncIterator[Injected]:
+        self.calls.append(f"inject {fault.name}")
+        self.severity = self._planned
+        try:
+            yield Injected()
+        finally:
+            self.severity = 0.0
+            self.calls.append(f"remove {fault.name}")
+
+    def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
+        """The canary is sick while this is entered."""
+        return self._inject(fault)
+
+    @asynccontextmanager
+    async def _guard(self, fault: Fault) -> AsyncIterator[None]:
+        self.calls.append(f"record {fault.name}")
+        yield
+        self.calls.append(f"strike {fault.name}")
+
+    def guard(self, fault: Fault) -> AbstractAsyncContextManager[None]:
+        """Notes the order of calls."""
+        return self._guard(fault)
+
+    # Prober
+
+    async def stream(
+        self, feed: Feed, rate_per_s: float, via: Mapping[Route, str]
+    ) -> AsyncGenerator[Sample]:
+        """Slots 1/rate apart; samples come back in order of completion."""
+        in_flight: list[tuple[float, int, Sample]] = []
+        start_s, slot, ended = self.time_s, 0, False
+        while not ended:
+            due_s = start_s + slot / rate_per_s
+            while in_flight and in_flight[0][0] <= due_s:
+                self.time_s, _, sample = heapq.heappop(in_flight)
+                yield sample
+            self.time_s = max(self.time_s, due_s)
+            self._seq, slot = self._seq + 1, slot + 1
+            answer = feed(self._seq)
+            if isinstance(answer, Route):
+                sample = self._sample(self._seq, answer)
+                heapq.heappush(in_flight, (due_s + sample.latency_s, self._seq, sample))
+            ended = answer is Signal.END
+        while in_flight:
+            self.time_s, _, sample = heapq.heappop(in_flight)
+            yield sample
+
+    def health(self) -> Health:
+        """A simulated prober is never late."""
+        return Health()
+
+    def _sample(self, seq: int, route: Route) -> Sample:
+        now_s, severity = self.time_s, self.severity
+        if route is Route.CHECK:
+            latency_s, bad = 0.005 + self.delivered(severity), False
+        elif route is Route.CONTROL:
+            latency_s, bad = self.good_latency_s, self._draw(self.control_bad_ratio(now_s))
+        else:
+            latency_s = self.good_latency_s + self.felt(severity)
+            bad = self._draw(self.response(severity))
+        status = self.status(severity) if bad else 200
+        if bad:
+            latency_s = self.bad_latency_s
+        return Sample(seq, route, now_s, now_s, latency_s, Outcome.RESPONSE, status)
+
+    def _draw(self, ratio: float) -> bool:
+        return bool(self.rng.random() < ratio)
+
+
+def simulate_campaign(
+    scenario: Scenario, world: World, *, seed: int = 0, sinks: Iterable[Sink] = ()
+) -> Campaign:
+    """One whole run of the real engine in a simulated world; `seed` is the policy's."""
+    header = RunStarted(
+        run="simulated",
+        name=scenario.name,
+        seed=seed,
+        version=__version__,
+        epoch_s=world.epoch_s(),
+        now_s=world.now_s(),
+        source="",
+        server="simulated",
+        server_version="simulated",
+    )
+    engine = Engine(
+        scenario,
+        policy(scenario.search.policy),
+        header=header,
+        clock=world,
+        injector=world,
+        prober=world,
+        safety=world,
+        sinks=sinks,
+    )
+    return asyncio.run(engine.run())

@@ -1,0 +1,235 @@
+"""Puts variants on a Toxiproxy server and takes them away, each step verified (`ports.Injector`).
+
+In `edge` our proxy is new, on a port of its own. In `canary` the operator's proxy is disabled and
+ours is enabled on its address, within about two milliseconds; connections that were open are
+dropped, on entering and on leaving. The operator's proxy is disabled rather than deleted, so that
+its definition stays on the server whatever becomes of us. This module knows nothing of bandits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from chaosbandit.core.model import Fault, Toxic, Variant
+from chaosbandit.core.names import fault_name
+from chaosbandit.core.scenario import Proxy, Scenario
+from chaosbandit.errors import ToxiproxyError
+from chaosbandit.ports import Injected
+from chaosbandit.toxiproxy.adapter import PythonToxiproxy
+from chaosbandit.toxiproxy.client import DEADLINE_S, ToxiproxyClient
+from chaosbandit.toxiproxy.preflight import (
+    departures,
+    occupied,
+    same_address,
+    unresolvable,
+    unusable_name,
+)
+from chaosbandit.toxiproxy.removal import CLEANUP_S, Removal
+from chaosbandit.toxiproxy.wire import ProxyRecord, ToxicRecord, check_toxic
+
+T = TypeVar("T")
+
+
+class ToxiproxyInjector:
+    """Injects the variants of one scenario's run through one server, real or embedded."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        run: str,
+        server_url: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        cleanup_s: float = CLEANUP_S,
+        epoch_s: Callable[[], float] = time.time,
+    ) -> None:
+        host, port = _host_and_port(server_url)
+        self._scenario = scenario
+        self._run = run
+        self._host = host
+        self._local = _is_loopback(host)
+        self._cleanup_s = cleanup_s
+        self._epoch_s = epoch_s
+        self._package = PythonToxiproxy(host, port, deadline_s)
+        self._client = ToxiproxyClient(self._package.url, deadline_s)
+        self._operators: dict[str, ProxyRecord] = {}
+
+    async def preflight(self) -> str:
+        """Check server and proxies, and learn how the operator's are written there."""
+        version = await self._package.version()
+        listed = await self._client.proxies()
+        problems: list[str] = []
+        for proxy in self._scenario.proxies:
+            problems += unusable_name(proxy) or await self._check(proxy, listed)
+        if problems:
+            raise ToxiproxyError(
+                f"Toxiproxy {version} at {self._client.url} is not ready: {'; '.join(problems)}"
+            )
+        self._operators = {p.name: listed[p.name] for p in self._scenario.proxies if self._canary}
+        return version
+
+    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
+        """The fault to write down before `inject`; None where severity 0 needs no proxy of ours."""
+        if variant is None and self._canary:
+            return None
+        name = variant.proxy if variant is not None else self._scenario.ladder.proxy
+        proxy = self._scenario.proxy(name)
+        listen, upstream = self._listen(), proxy.upstream
+        if self._canary:  # as the server itself writes them, so that they come back exactly
+            listen, upstream = proxy.listen or "", proxy.upstream
+            if name in self._operators:
+                listen, upstream = self._operators[name].listen, self._operators[name].upstream
+        return Fault(
+            run=self._run,
+            server=self._client.url,
+            name=fault_name(self._run, expires_epoch_s, n, name),
+            listen=listen,
+            upstream=upstream,
+            restores=name if self._canary else None,
+            expires_epoch_s=expires_epoch_s,
+            toxics=variant.toxics if variant is not None else (),
+        )
+
+    @asynccontextmanager
+    async def inject(self, fault: Fault) -> AsyncIterator[Injected]:
+        """Have the fault in place while the block runs; cancelling waits for the removal."""
+        await self._look(fault)  # nothing has been changed yet, so nothing to undo if this fails
+        try:
+            yield await _to_the_end(self._place(fault))
+        finally:
+            removal = Removal(fault, self._package, self._client)
+            await _to_the_end(removal.run(self._cleanup_s))
+
+    @property
+    def _canary(self) -> bool:
+        return self._scenario.topology == "canary"
+
+    def _listen(self) -> str:
+        """Any free port: on this host's loopback, or where another host's server is reachable."""
+        if self._local:
+            return "127.0.0.1:0"
+        return "[::]:0" if ":" in self._host else "0.0.0.0:0"
+
+    async def _check(self, proxy: Proxy, listed: dict[str, ProxyRecord]) -> list[str]:
+        if not self._canary:
+            return await unresolvable(proxy) if self._local else []
+        return await occupied(
+            proxy, listed, self._run, self._epoch_s()
+        ) or await departures(listed.get(proxy.name), proxy)
+
+    async def _look(self, fault: Fault) -> None:
+        problems = [
+            problem
+            for toxic in fault.toxics
+            for problem in check_toxic(toxic.type, toxic.attributes, toxic.stream, toxic.toxicity)
+        ]
+        if problems:
+            raise _not_injected(fault, problems)
+        if await self._package.get(fault.name) is not None:
+            raise _not_injected(fault, ["a proxy of that name exists; run `chaosbandit clean`"])
+        if fault.restores is not None:
+            wanted = Proxy(fault.restores, fault.upstream, fault.listen)
+            problems = await departures(await self._package.get(wanted.name), wanted)
+        if problems:
+            raise _not_injected(fault, problems)
+
+    async def _place(self, fault: Fault) -> Injected:
+        """Build our proxy while it does not listen yet, let it listen, and read it back."""
+        await self._package.create(fault.name, fault.listen, fault.upstream, enabled=False)
+        for toxic in fault.toxics:
+            await self._package.add_toxic(fault.name, toxic)
+        if fault.restores is None:
+            await self._package.enable(fault.name)
+        else:
+            await self._package.enable_instead_of_disabled(fault.name, fault.restores)
+        found = await self._client.proxy(fault.name)
+        problems = await _read_back(found, fault)
+        if found is None or problems:
+            raise _not_injected(fault, problems)
+        if fault.restores is not None:
+            return Injected()
+        port = found.listen.rpartition(":")[2]  # chosen by the server when it was enabled
+        host = "127.0.0.1" if self._local else self._host
+        return Injected(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Finish `work` even when the surrounding task is cancelled, and only then let that through."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None and (task.cancelled() or not _is_cleanup_error(task.exception())):
+        raise cancelled
+    return task.result()
+
+
+async def _read_back(found: ProxyRecord | None, fault: Fault) -> list[str]:
+    """How the server's own account differs from the fault that was asked for."""
+    if found is None:
+        return ["the server does not show it"]
+    problems = []
+    if found.name != fault.name:
+        problems.append(f"reads back name {found.name}")
+    if not found.enabled:
+        problems.append("reads back disabled")
+    if found.upstream != fault.upstream:
+        problems.append(f"reads back upstream {found.upstream}, wanted {fault.upstream}")
+    port = found.listen.rpartition(":")[2]
+    if fault.restores is None:
+        if not port.isdigit() or port == "0":
+            problems.append(f"reads back listen {found.listen}, wanted a port that was bound")
+    elif not await same_address(found.listen, fault.listen):
+        problems.append(f"reads back listen {found.listen}, wanted {fault.listen}")
+    shown, wanted = _shown(found.toxics), _wanted(fault.toxics)
+    if shown != wanted:
+        problems.append(f"reads back toxics {shown}, wanted {wanted}")
+    return problems
+
+
+def _shown(toxics: Iterable[ToxicRecord]) -> list[tuple[object, ...]]:
+    return [_essence(t.name, t.type, t.direction, t.attributes, t.toxicity) for t in toxics]
+
+
+def _wanted(toxics: Iterable[Toxic]) -> list[tuple[object, ...]]:
+    upstream_first = sorted(toxics, key=lambda toxic: toxic.stream != "upstream")
+    return [_essence(t.name, t.type, t.stream, t.attributes, t.toxicity) for t in upstream_first]
+
+
+def _essence(
+    name: str, type_: str, stream: str, attributes: Any, toxicity: float
+) -> tuple[object, ...]:
+    """A toxic in comparable form: servers fill in zeros, and keep toxicity as a 32-bit float."""
+    given = {key: value for key, value in attributes.items() if value}
+    single = struct.unpack("f", struct.pack("f", toxicity))[0]
+    return (name, type_, stream, dict(sorted(given.items())), single)
+
+
+def _not_injected(fault: Fault, problems: Iterable[str]) -> ToxiproxyError:
+    return ToxiproxyError(f"{fault.name} was not injected: {'; '.join(problems)}")
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ToxiproxyError(f"found Toxiproxy URL {url!r}, wanted http://host:port")
+    return parts.hostname, parts.port or 8474
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,101 @@
+"""Addresses to listen on, resolved and bound as Toxiproxy does, with its error texts.
+
+One deviation on purpose: an address without a host means this machine only. The real server would
+listen on all interfaces. Knows nothing of proxies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_HOST = "127.0.0.1"
+RESOLVE_TIMEOUT_S = 5.0
+
+_BACKLOG = 1024
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on; the text is Go's, without `listen tcp`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A resolved TCP address; `str` gives it as Go writes it."""
+
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def split_address(text: str) -> tuple[str, str]:
+    """Split `host:port`, where a host with colons stands in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        raise ListenError(f"address {text}: missing port in address")
+    if host.startswith("[") and host.endswith("]"):
+        return host[1:-1], port
+    if ":" in host:
+        raise ListenError(f"address {text}: too many colons in address")
+    return host, port
+
+
+async def resolve(text: str) -> Address:
+    """Return the one address that a text names, IPv4 where there is a choice."""
+    host, port_text = split_address(text) if text else ("", "0")
+    port = _port(port_text)
+    host = host or DEFAULT_HOST
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise ListenError(f"lookup {host}: no such host") from None
+    except TimeoutError:
+        raise ListenError(f"lookup {host}: i/o timeout") from None
+    family, _, _, _, place = min(found, key=_is_not_ipv4)
+    return Address(family, str(place[0]), int(place[1]))
+
+
+def listening_socket(address: Address) -> socket.socket:
+    """Return a socket that listens there, without blocking."""
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind((address.host, address.port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise ListenError(f"{address}: bind: {reason}") from None
+    return sock
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """Return where a socket really listens."""
+    host, port, *_ = sock.getsockname()
+    return Address(socket.AddressFamily(sock.family), host, port)
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text or "0")
+    except ValueError:
+        try:
+            return socket.getservbyname(text, "tcp")
+        except OSError:
+            raise ListenError(f"lookup tcp/{text}: unknown port") from None
+    if not 0 <= port <= 65535:
+        raise ListenError(f"address {text}: invalid port")
+    return port
+
+
+def _is_not_ipv4(found: tuple[Any, ...]) -> bool:
+    return bool(found[0] != socket.AF_INET)

@@ -1,0 +1,149 @@
+"""One proxy: its listener, the toxics configured on it and the connections through it.
+
+Everything here but opening a connection is synchronous, so a change is complete before the next
+one starts and none can wait for a client. Knows nothing of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from chaosbandit.toxiproxy.dice import Dice
+from chaosbandit.toxiproxy.listening import (
+    Address,
+    ListenError,
+    bound_address,
+    listening_socket,
+    split_address,
+)
+from chaosbandit.toxiproxy.relay import Connection
+from chaosbandit.toxiproxy.wire import STREAMS, ProxyRecord, ToxicRecord
+
+DIAL_TIMEOUT_S = 30.0
+"""The real server has no such limit, and lets a hanging upstream block all clients of its proxy."""
+
+_ACCEPTS_AT_ONCE = 64
+_PAUSE_WITHOUT_SOCKETS_S = 0.1
+
+
+class Proxy:
+    """A proxy, stopped until `start`; toxics may come and go in either state."""
+
+    def __init__(self, wanted: ProxyRecord, seed: int) -> None:
+        self.name = wanted.name
+        self.listen = wanted.listen
+        self.upstream = wanted.upstream
+        self._seed = seed
+        self._listener: socket.socket | None = None
+        self._chains: dict[str, list[ToxicRecord]] = {stream: [] for stream in STREAMS}
+        self._accepted = 0
+        self._connections: set[Connection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it listens."""
+        return self._listener is not None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no connection is open or opening."""
+        return not (self._connections or self._opening)
+
+    @property
+    def toxics(self) -> tuple[ToxicRecord, ...]:
+        """The toxics, upstream ones first, each in chain order."""
+        return tuple(toxic for stream in STREAMS for toxic in self._chains[stream])
+
+    def record(self) -> ProxyRecord:
+        """Return the proxy as a server shows it."""
+        return ProxyRecord(self.name, self.listen, self.upstream, self.enabled, self.toxics)
+
+    def differs(self, listen: Address, upstream: str) -> bool:
+        """Return whether these addresses are others than the proxy's."""
+        return self.listen != str(listen) or self.upstream != upstream
+
+    # Listening.
+
+    def start(self, address: Address) -> None:
+        """Listen; no-op if it does already."""
+        if self._listener is None:
+            self._listener = listening_socket(address)
+            self.listen = str(bound_address(self._listener))
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def stop(self) -> None:
+        """Close the listener and both sockets of every connection at once."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        for task in self._opening:
+            task.cancel()
+        for connection in [*self._connections]:
+            connection.abort()
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                client, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # no file descriptors left: let some connections end first
+                loop.remove_reader(listener)
+                loop.call_later(_PAUSE_WITHOUT_SOCKETS_S, self._accept_again, listener)
+                return
+            client.setblocking(False)
+            self._accepted += 1
+            task = loop.create_task(self._open(client, self._accepted))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener is self._listener:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    async def _open(self, client: socket.socket, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        connection = Connection(self._connections.discard)
+        with contextlib.ExitStack() as undo:
+            undo.callback(client.close)
+            undo.callback(connection.abort)
+            try:
+                host, port = split_address(self.upstream)
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    await loop.create_connection(lambda: connection.server, host, port)
+                await loop.connect_accepted_socket(lambda: connection.client, client)
+            except (OSError, OverflowError, UnicodeError, ListenError, TimeoutError):
+                return  # the client sees its connection closed, as by the real server
+            undo.pop_all()
+        self._connections.add(connection)
+        connection.begin(self._chains, Dice(self._seed, self.name, number))
+
+    # Toxics.
+
+    def toxic(self, name: str) -> ToxicRecord | None:
+        """Return the toxic of this name, whichever its direction."""
+        return next((toxic for toxic in self.toxics if toxic.name == name), None)
+
+    def add_toxic(self, toxic: ToxicRecord) -> None:
+        """Put a toxic at the end of its direction's chain, also in live connections."""
+        self._chains[toxic.direction].append(toxic)
+        for connection in [*self._connections]:
+            connection.link(toxic.direction).add(toxic)
+
+    def update_toxic(self, toxic: ToxicRecord) -> None:
+        """Replace the toxic of the same name in its place, also in live connections."""
+        chain = self._chains[toxic.direction]
+        chain[:] = [toxic if old.name == toxic.name else old for old in chain]
+        for connection in [*self._connections]:
+            connection.link(toxic.direction).update(toxic)
+
+    def remove_toxic(self, toxic: ToxicRecord) -> None:
+        """Take a toxic away, also from live connections."""
+        self._chains[toxic.direction].remove(toxic)
+        for connection in [*self._connections]:
+            connection.link(toxic.direction).remove(toxic.name)

@@ -1,0 +1,1 @@
+"""Open-loop probing: requests go out at times fixed beforehand, and every one is accounted for."""
