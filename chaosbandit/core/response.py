@@ -85,8 +85,8 @@ class Belief:
         """Probability that low < crossing <= high."""
         return float(self._cumulative[high] - self._cumulative[low])
 
-    def mean_given(self, arm: int, low: int, high: int) -> float:
-        """Mean bad ratio at an arm given low <= crossing < high."""
+    def mean_given(self, arm: int, low: int, high: int | None = None) -> float:
+        """Mean bad ratio at an arm given low <= crossing < high (None: no upper bound)."""
         weights = self._weights[low:high]
         return float((weights * self.shapes.p(arm, low, high)).sum() / weights.sum())
 

@@ -126,7 +126,7 @@ def _nothing_known(campaign: Campaign) -> str:
     name, steady = campaign.ladder.name, campaign.steady
     if steady is not None and not steady.met:
         return f"{name} was not tested: the steady state is not met."
-    if not campaign.exposures:
+    if not campaign.exposures and campaign.current is None:
         return f"{name} was not tested: nothing was injected."
     if not judge.exercised(campaign):
         return f"{name} was not exercised: its faults arrived, but no request felt them."

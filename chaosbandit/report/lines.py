@@ -1,4 +1,4 @@
-"""Progress as plain lines, for logs and terminals that cannot redraw: one per exposure and phase."""
+"""Progress as plain lines, for logs and dumb terminals: one per exposure and phase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaosbandit.core.campaign import (
     Stopped,
     WashedOut,
 )
-from chaosbandit.report.phrases import clock
+from chaosbandit.report.phrases import clock, writable
 from chaosbandit.report.result import exposure_result, unit_of
 from chaosbandit.report.scene import PURPOSES, Scene, watch
 from chaosbandit.report.text import exposure_line
@@ -32,12 +32,13 @@ def line_of(event: Event, campaign: Campaign, scene: Scene) -> str | None:
         case ExposureStarted():
             purpose = f" {PURPOSES[scene.purpose]}" if scene.purpose else ""
             why = f" ({scene.why})" if scene.why else ""
-            return f"exposure {event.n}, {campaign.ladder.text(event.severity)}:{purpose}{why}"
+            return f"exposure {event.n}: {campaign.ladder.text(event.severity)}{purpose}{why}"
         case WashedOut(back=False):
-            return f"exposure {event.n} NOT washed out: {event.why}"
+            return f"exposure {event.n}: NOT washed out: {event.why}"
         case ExposureEnded():
             ended = exposure_result(campaign, campaign.exposures[-1])
-            return exposure_line(ended, unit_of(campaign.ladder))
+            halted = f", halted: {event.halted}" if event.halted else ""
+            return exposure_line(ended, unit_of(campaign.ladder)) + halted
         case Stopped():
             return f"stopped: {event.reason}"
         case _:
@@ -66,5 +67,6 @@ class PlainLines:
         now_s, header = moment_s(event), campaign.header
         elapsed_s = now_s - header.now_s if now_s is not None and header is not None else 0.0
         with suppress(OSError, ValueError):  # closed or full: the run matters more
-            self._stream.write(f"{clock(elapsed_s):>7}  {text}\n")
+            line = writable(f"{clock(elapsed_s):>7}  {text}\n", self._stream.encoding)
+            self._stream.write(line)
             self._stream.flush()

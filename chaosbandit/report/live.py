@@ -6,17 +6,17 @@ may ever stop a run, so whatever fails while drawing is dropped.
 
 from __future__ import annotations
 
-import sys
+import textwrap
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from chaosbandit.core.campaign import Campaign, Event, RunStarted, Stopped
-from chaosbandit.report.axis import ASCII, UNICODE, Glyphs, Row
+from chaosbandit.core.campaign import Campaign, Event, ExposureStarted, RunStarted, Stopped
+from chaosbandit.report.axis import ASCII, FAINT, UNICODE, Glyphs, Row
 from chaosbandit.report.lines import PlainLines, line_of
-from chaosbandit.report.phrases import clock
+from chaosbandit.report.phrases import clock, writable
 from chaosbandit.report.picture import picture
 from chaosbandit.report.scene import Scene, watch
 
@@ -77,15 +77,17 @@ class LiveView:
             self._started_s = self._now_s()
             self._live.start()
         line = line_of(event, campaign, self._scene)
-        if line is not None:
+        if line is not None and not isinstance(event, ExposureStarted):  # the picture shows those
             self._print(line)
         if isinstance(event, Stopped):
             self.close()
 
     def _print(self, line: str) -> None:
-        elapsed = clock(self._now_s() - self._started_s)
-        row: Row = [(f"{elapsed:>7}  ", "dim"), (line, "")]
-        self._console.print(text_of([row]), soft_wrap=True, highlight=False)
+        elapsed = f"{clock(self._now_s() - self._started_s):>7}  "
+        lines = textwrap.wrap(line, max(20, self._console.width - len(elapsed) - 1))
+        rows: list[Row] = [[(" " * len(elapsed), ""), (each, "")] for each in lines]
+        rows[0][0] = (elapsed, FAINT)
+        self._console.print(text_of(rows, self._console.encoding))
 
     def _picture(self) -> Text:
         """What the drawing thread shows; an empty text when anything goes wrong."""
@@ -94,11 +96,12 @@ class LiveView:
                 scene, campaign = self._shown
                 elapsed_s = self._now_s() - self._started_s
                 width = self._console.width
-                return text_of(picture(scene, campaign, width, elapsed_s, self._glyphs))
-        return text_of([])
+                rows = picture(scene, campaign, width, elapsed_s, self._glyphs)
+                return text_of(rows, self._console.encoding)
+        return text_of([], self._console.encoding)
 
 
-def text_of(rows: list[Row]) -> Text:
+def text_of(rows: list[Row], encoding: str) -> Text:
     """Rows of pieces as one text of rich."""
     from rich.text import Text
 
@@ -106,7 +109,7 @@ def text_of(rows: list[Row]) -> Text:
     for number, row in enumerate(rows):
         text.append("\n" if number else "")
         for piece, style in row:
-            text.append(piece, style=style or None)
+            text.append(writable(piece, encoding), style=style or None)
     return text
 
 
@@ -115,7 +118,7 @@ def glyphs_of(console: Console) -> Glyphs:
     return UNICODE if console.encoding.lower().startswith("utf") else ASCII
 
 
-def progress(stream: TextIO = sys.stderr) -> LiveView | PlainLines:
+def progress(stream: TextIO) -> LiveView | PlainLines:
     """The view that suits the stream: live on a terminal that can redraw, else plain lines."""
     if not stream.isatty():
         return PlainLines(stream)

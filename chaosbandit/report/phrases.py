@@ -17,6 +17,14 @@ def duration(duration_s: float) -> str:
     return f"{seconds / 86400:.3g} days"
 
 
+def window(duration_s: float) -> str:
+    """`30-day`, `12-hour`, `90-minute`: a duration before a noun."""
+    for unit, unit_s in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0)):
+        if duration_s >= 2 * unit_s or duration_s == unit_s:
+            return f"{duration_s / unit_s:.3g}-{unit}"
+    return f"{duration_s:.3g}-second"
+
+
 def share(fraction: float) -> str:
     """`95 %`, `0.4 %`, `0 %`; never a rounding that claims nothing or everything by mistake."""
     percent = fraction * 100
@@ -47,3 +55,9 @@ def clock(elapsed_s: float) -> str:
     if hours:
         return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
     return f"{rest // 60}:{rest % 60:02d}"
+
+
+def writable(text: str, encoding: str | None) -> str:
+    """The text with whatever the encoding does not have as question marks."""
+    known = encoding or "ascii"
+    return text.encode(known, "replace").decode(known)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from chaosbandit.core import guardrail, judge
 from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.model import Bracket
 from chaosbandit.report import axis
 from chaosbandit.report.answer import harshest_allowed
 from chaosbandit.report.axis import FAINT, NOW, UNICODE, Glyphs, Marks, Piece, Row, Scale
 from chaosbandit.report.phrases import clock
-from chaosbandit.report.scene import PURPOSES, Scene, Stage
+from chaosbandit.report.scene import DOSED, PURPOSES, Scene
 
 INDENT = "  "
 AXIS_WIDTHS = (20, 60)
@@ -26,7 +27,7 @@ def picture(
     """All rows, none wider than `width` columns."""
     inner = max(AXIS_WIDTHS[0], width - 2 * len(INDENT))
     drawn = min(inner, AXIS_WIDTHS[1])
-    rows: list[Row] = [_headline(scene, campaign, drawn, elapsed_s, glyphs)]
+    rows: list[Row] = [[], _headline(scene, campaign, drawn, elapsed_s, glyphs)]
     rows += [[(line, FAINT)] for line in _shortened(scene.why, drawn)]
     if campaign.beliefs:
         rows += [[], *_bracket(scene, campaign, drawn, glyphs)]
@@ -42,13 +43,11 @@ def _headline(
     scene: Scene, campaign: Campaign, width: int, elapsed_s: float, glyphs: Glyphs
 ) -> Row:
     stage: Row = [(str(scene.stage), "bold")]
-    if scene.severity is not None and scene.stage is not Stage.CLEANING:
-        stage.append((f" {campaign.ladder.text(scene.severity)}", "bold cyan"))
     details = []
-    if scene.exposure and scene.severity is not None:
+    if scene.stage in DOSED and scene.severity is not None:
+        stage.append((f" {campaign.ladder.text(scene.severity)}", "bold cyan"))
+        details = [PURPOSES[scene.purpose]] if scene.purpose else []
         details.append(f"exposure {scene.exposure}")
-    if scene.purpose is not None and scene.stage is not Stage.CLEANING:
-        details.insert(0, PURPOSES[scene.purpose])
     time = clock(elapsed_s)
     room = width - _length(stage) - len(time) - 1
     while details and len("".join(f" {glyphs.dot} {each}" for each in details)) > room:
@@ -61,10 +60,8 @@ def _headline(
 def _bracket(scene: Scene, campaign: Campaign, width: int, glyphs: Glyphs) -> list[Row]:
     text, known = campaign.ladder.text, judge.bracket(campaign)
     scale = _scale(campaign, width)
-    now = scene.severity if scene.stage is not Stage.CLEANING else None
-    believed = _believed(campaign)
-    if believed is not None and known.held is not None and believed <= known.held:
-        believed = None
+    now = scene.severity if scene.stage in DOSED else None
+    believed = _believed(campaign, known)
     marks = Marks(known.held, known.broke, believed, now)
     below: list[tuple[int, str, str]] = []
     for word, severity, style in (
@@ -84,18 +81,24 @@ def _scale(campaign: Campaign, width: int) -> Scale:
     known = judge.bracket(campaign)
     mild, harsh = campaign.ladder.severities[0], harshest_allowed(campaign)
     if known.held is not None and known.broke is not None:
-        mild = max(mild, known.held / _ZOOM)
+        mild = max(
+            (each for each in campaign.ladder.severities if each <= known.held / _ZOOM),
+            default=mild,
+        )
         harsh = min(max(harsh, known.broke), known.broke * _ZOOM)
     return Scale(mild, max(harsh, mild), width)
 
 
-def _believed(campaign: Campaign) -> float | None:
-    """The harshest severity that the model believes to hold; it guides, it never decides."""
+def _believed(campaign: Campaign, known: Bracket) -> float | None:
+    """The harshest severity that the model believes to hold, where that says more than `known`."""
+    if campaign.highest_exposed is None:
+        return None  # nothing but a prior yet
     low, high = -1, len(campaign.ladder.severities) - 1
     while low < high:  # belief in "broke" only grows with severity
         middle = (low + high + 1) // 2
         low, high = (low, middle - 1) if guardrail.risky(campaign, middle) else (middle, high)
-    return campaign.ladder.severities[low] if low >= 0 else None
+    believed = campaign.ladder.severities[low] if low >= 0 else None
+    return believed if believed is None or believed > (known.held or 0.0) else None
 
 
 def _samples(scene: Scene, width: int, glyphs: Glyphs) -> Row:
@@ -148,7 +151,7 @@ def _shortened(text: str, width: int) -> list[str]:
         else:
             lines.append(word[:width])
     if len(lines) > 2:
-        lines = [lines[0], lines[1][: width - 1] + "…"]
+        lines = [lines[0], lines[1][: width - 4] + " ..."]
     return lines
 
 

@@ -71,7 +71,7 @@ def result_of(
         dose_held=_dose_at(campaign, between.held),
         dose_broke=_dose_at(campaign, between.broke),
         arms=tuple(_arm(campaign, verdict) for verdict in judge.claims(campaign)),
-        exposures=tuple(exposure_result(campaign, exposure) for exposure in campaign.exposures),
+        exposures=tuple(exposure_result(campaign, exposure) for exposure in _all(campaign)),
         steady=SteadyResult(
             met=steady.met if steady else None,
             why=steady.why if steady else "never measured to the end",
@@ -193,8 +193,12 @@ def _duration_s(campaign: Campaign) -> float:
         return 0.0
     if stopped is not None:
         return stopped.now_s - header.now_s
-    latest = max((exposure.started_s for exposure in campaign.exposures), default=header.now_s)
-    return latest - header.now_s
+    return max((exposure.started_s - header.now_s for exposure in _all(campaign)), default=0.0)
+
+
+def _all(campaign: Campaign) -> tuple[Exposure, ...]:
+    """Every exposure, one that was left open included."""
+    return (*campaign.exposures, *([campaign.current] if campaign.current else []))
 
 
 def _per_slo(campaign: Campaign, counts: Sequence[int]) -> Mapping[str, int]:

@@ -40,6 +40,9 @@ class Stage(StrEnum):
     ENDED = "ended"
 
 
+# While these last, the variant is in place.
+DOSED = frozenset({Stage.INJECTING, Stage.WARMING_UP, Stage.MEASURING, Stage.DRAINING})
+
 PURPOSES = {
     Purpose.SEARCH: "to find where it breaks",
     Purpose.HELD: "to certify that it holds",

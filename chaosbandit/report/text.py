@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from chaosbandit.core.model import Dose, Route, VerdictKind
-from chaosbandit.report.phrases import count, duration, plural, share
+from chaosbandit.report.phrases import count, duration, plural, share, window
 from chaosbandit.report.records import (
     BudgetResult,
     Cleanliness,
@@ -23,26 +23,30 @@ WIDTH = 100
 _KEY = 10  # columns of the keys: ` requests: `
 _ROUTES = {Route.CANARY: "canary", Route.CONTROL: "control", Route.CHECK: "check"}
 _MOST_ARMS = 3
+_NARROWEST = 40
 
 
-def to_text(result: Result) -> str:
-    """The final text: the answer, then a block of `key: value` lines."""
+def to_text(result: Result, width: int = WIDTH) -> str:
+    """The final text: the answer, then a block of `key: value` lines, wrapped at `width`."""
     lines = [result.answer]
     if result.clean is not Cleanliness.VERIFIED:
         lines = [*_alarm(result), result.answer]
-    block = [line for key, value in _pairs(result) for line in _pair(key, value)]
-    return "\n".join([*lines, "", *block]) + "\n"
+    previous = ""
+    lines.append("")
+    for key, value in _pairs(result):
+        lines += _pair(key if key != previous else "", value, max(width, _NARROWEST))
+        previous = key
+    return "\n".join(lines) + "\n"
 
 
 def exposure_line(exposure: ExposureResult, unit: str) -> str:
-    """One exposure in one line: `exposure 3, 190 ms: 120 requests, bad: 1 latency, ...`."""
-    bad = {name: number for name, number in exposure.bad.items() if number}
-    parts = [plural(exposure.samples, "request"), _bad_text(bad)]
+    """One exposure in one line: `exposure 3: 190 ms, 120 requests, 1 bad (latency), ...`."""
+    parts = [exposure.severity_text, plural(exposure.samples, "request"), _bad_text(exposure.bad)]
     if exposure.dose.delivered is not None or exposure.dose.felt is not None:
         parts.append(_dose_text(exposure.dose, unit))
     if not exposure.valid:
         parts.append(f"void: {exposure.why}")
-    return f"exposure {exposure.n}, {exposure.severity_text}: " + ", ".join(parts)
+    return f"exposure {exposure.n}: " + ", ".join(parts)
 
 
 def _alarm(result: Result) -> list[str]:
@@ -55,7 +59,8 @@ def _alarm(result: Result) -> list[str]:
 
 
 def _pairs(result: Result) -> Iterator[tuple[str, str]]:
-    if result.next_step or not result.answered:
+    said = result.clean is not Cleanliness.VERIFIED and result.stop_reason == result.clean_why
+    if not said and (result.next_step or not result.answered):
         yield "stopped", result.stop_reason
     if result.next_step:
         yield "next", result.next_step
@@ -87,11 +92,11 @@ _GATES = {
 }
 
 
-def _pair(key: str, value: str) -> list[str]:
+def _pair(key: str, value: str, width: int) -> list[str]:
     return textwrap.wrap(
         value,
-        width=WIDTH,
-        initial_indent=f"{key:>{_KEY}}: ",
+        width=width,
+        initial_indent=f"{key:>{_KEY}}: " if key else " " * (_KEY + 2),
         subsequent_indent=" " * (_KEY + 2),
         break_long_words=False,
         break_on_hyphens=False,
@@ -111,15 +116,15 @@ def _route_text(route: RouteResult) -> str:
 
 
 def _bad_text(bad: Mapping[str, int]) -> str:
-    if not bad:
-        return "none bad"
-    return "bad: " + ", ".join(f"{number:,} {name}" for name, number in bad.items())
+    """`none bad`, `3 bad (latency)`, `3 bad (availability), 4 bad (latency)`."""
+    found = [f"{number:,} bad ({name})" for name, number in bad.items() if number]
+    return ", ".join(found) or "none bad"
 
 
 def _budget_text(budget: BudgetResult) -> str:
     text = (
         f"{budget.slo} {budget.spent:,} of {budget.allowed:,} bad requests spent, "
-        f"{share(budget.window_share)} of the {duration(budget.window_s)} error budget"
+        f"{share(budget.window_share)} of the {window(budget.window_s)} error budget"
     )
     if budget.spent:
         text += f", {count(max(0.0, budget.excess_over_control))} more than control explains"

@@ -1,7 +1,7 @@
 """One kept HTTP connection to a Toxiproxy API, on which no call can outlast its deadline.
 
 A server may refuse, hang, drip single bytes or close an idle connection; all of that becomes
-`Unanswered`. Standard library only, since the watchdog uses it; it knows nothing of faults.
+`UnansweredError`. Standard library only, since the watchdog uses it; it knows nothing of faults.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BODY_LIMIT = 8 << 20
 _Address = tuple[int, Any]  # family, and what connect() takes
 
 
-class Unanswered(Exception):
+class UnansweredError(Exception):
     """No whole answer within the deadline; `refused`: nobody listens at the address."""
 
     def __init__(self, message: str, *, refused: bool = False) -> None:
@@ -48,7 +48,7 @@ class Reply:
 
 
 class _DeadlineSocket(socket.socket):
-    """A socket whose time-out shrinks: time-outs of sockets are per read, and a drip resets them."""
+    """A socket whose time-out shrinks; the ordinary one starts anew with every dripping byte."""
 
     give_up_s: float = math.inf
 
@@ -101,7 +101,7 @@ class Control:
         """Send one request that is safe to repeat; a kept connection gone stale is replaced once.
 
         Raises:
-            Unanswered: no whole answer within `within_s`.
+            UnansweredError: no whole answer within `within_s`.
         """
         give_up_s = time.monotonic() + within_s
         kept = self._connection is not None
@@ -113,7 +113,7 @@ class Control:
                     raise
                 return self._exchange(method, path, body, give_up_s)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unanswered(
+            raise UnansweredError(
                 f"{method} {self.url}{path}: {_in_words(error, within_s)}",
                 refused=isinstance(error, ConnectionRefusedError),
             ) from error

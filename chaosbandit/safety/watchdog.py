@@ -63,7 +63,7 @@ class Watchdog:
             planned_s = time.monotonic() + wait_s
             readable = select.select([self._run], [], [], wait_s)[0]
             if readable and not self._listen():
-                return self._undo_all("the run is gone")
+                return self.undo_all("the run is gone")
             now_s = time.monotonic()
             if not readable and now_s > planned_s + _TICK_S:
                 self._heard_s = now_s  # we were stopped ourselves: their silence proves nothing
@@ -74,16 +74,16 @@ class Watchdog:
         waiting = [armed.expires_s for armed in self._armed.values() if not armed.undone]
         if waiting:
             waiting.append(self._heard_s + self._ttl_s)
-        return max(0.0, min(_TICK_S, *(at_s - now_s for at_s in waiting), _TICK_S))
+        return max(0.0, min([_TICK_S, *(at_s - now_s for at_s in waiting)]))
 
     def _look_at_clocks(self, now_s: float) -> None:
         waiting = [armed for armed in self._armed.values() if not armed.undone]
         if not waiting:
             return
         if now_s >= self._heard_s + self._ttl_s:
-            self._undo_all(f"nothing heard from the run for {self._ttl_s:g} s")
+            self.undo_all(f"nothing heard from the run for {self._ttl_s:g} s")
         elif now_s >= min(armed.expires_s for armed in waiting):
-            self._undo_all("a fault has outlived its time")
+            self.undo_all("a fault has outlived its time")
         else:
             for armed in waiting:
                 armed.control.keep_open(_OPEN_S)
@@ -97,6 +97,9 @@ class Watchdog:
         if not data:
             return False
         self._heard_s = time.monotonic()
+        for armed in self._armed.values():
+            if armed.expires_s > self._heard_s:
+                armed.undone = False  # it was stuck, woke up, and may inject even now
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
             self._obey(json.loads(line))
@@ -142,7 +145,7 @@ class Watchdog:
         except OSError:
             return  # the run is gone; the next read says so
 
-    def _undo_all(self, why: str) -> bool:
+    def undo_all(self, why: str) -> bool:
         """Undo every armed fault at once, each in its own thread, so that none waits for another.
 
         They stay armed: a run that was only stuck may wake up and still inject what it was told
@@ -160,16 +163,16 @@ class Watchdog:
 
     def _undo(self, armed: Armed, why: str) -> None:
         from chaosbandit.safety.durable import remove_durably
-        from chaosbandit.safety.restore import NotUndone, manual_commands, undo
+        from chaosbandit.safety.restore import manual_commands, settle, undo
 
         armed.undone = False
         try:
             undo(armed.remedy, UNDO_S, armed.control)
             time.sleep(_SETTLE_S)
-            undo(armed.remedy, UNDO_S, armed.control)
+            settle(armed.remedy, UNDO_S, armed.control)
             remove_durably(armed.ledger)
             armed.undone = True
-        except (NotUndone, OSError) as error:
+        except Exception as error:  # whatever it was, somebody must learn what to do by hand
             commands = "".join(f"\n  {line}" for line in manual_commands(armed.remedy))
             self.note(f"NOT UNDONE ({why}) {error}; do by hand:{commands}")
 
@@ -196,7 +199,9 @@ def main(descriptor: int, ttl_s: float, log: Path) -> int:
     """Watch the run at the other end of `descriptor`; 0 when nothing of it is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with socket.socket(fileno=descriptor) as run:
+    low = os.dup(descriptor)  # select() takes numbers below 1024 only, and the run's may be higher
+    os.close(descriptor)
+    with socket.socket(fileno=low) as run:
         watchdog = Watchdog(run, ttl_s, log)
         try:
             run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
@@ -207,7 +212,7 @@ def main(descriptor: int, ttl_s: float, log: Path) -> int:
             return 0 if watchdog.watch() else 1
         except Exception:
             watchdog.note(f"failed:\n{traceback.format_exc()}")
-            return 1
+            return 0 if watchdog.undo_all("the watchdog itself failed") else 1
 
 
 if __name__ == "__main__":

@@ -53,7 +53,9 @@ def toxiproxy(value: object) -> str:
     if value == EMBEDDED:
         return EMBEDDED
     if not isinstance(value, str) or "://" not in value:
-        raise WantedError(f"the URL of a Toxiproxy API, such as http://127.0.0.1:8474, or {EMBEDDED}")
+        raise WantedError(
+            f"the URL of a Toxiproxy API, such as http://127.0.0.1:8474, or {EMBEDDED}"
+        )
     return url(value).rstrip("/")
 
 

@@ -64,13 +64,14 @@ def _listens_once(document: Document, shown: Shown) -> Iterator[Finding]:
 
 
 def _names_once(document: Document, shown: Shown) -> Iterator[Finding]:
-    sections = {"slos": document.slos, "ladders": document.ladders}
-    for section, named in sections.items():
-        seen = set()
-        for index, item in enumerate(named):
-            if item.name in seen:
+    sections = {
+        "slos": [slo.name for slo in document.slos],
+        "ladders": [ladder.name for ladder in document.ladders],
+    }
+    for section, names in sections.items():
+        for index, name in enumerate(names):
+            if name in names[:index]:
                 yield Finding((section, index, "name"), f"a name no other of {section} has")
-            seen.add(item.name)
 
 
 def _one_ladder(document: Document, shown: Shown) -> Iterator[Finding]:

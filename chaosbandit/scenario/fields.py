@@ -6,15 +6,15 @@ Only reading and JSON Schema; what a key means stands beside the key in `shape`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from chaosbandit.core import policies
 from chaosbandit.core.slo import SLI
-from chaosbandit.scenario import addresses, spelling
+from chaosbandit.scenario import addresses, conditions, spelling
 from chaosbandit.scenario.spelling import Amount, WantedError
 
-POLICIES = ("certify", "ramp")
 SAFE_METHODS = ("GET", "HEAD")
 METHODS = (*SAFE_METHODS, "DELETE", "OPTIONS", "PATCH", "POST", "PUT")
 
@@ -22,6 +22,9 @@ MS = 0.001
 MINUTE = 60.0
 HOUR = 3600.0
 DAY = 86400.0
+
+
+T = TypeVar("T")
 
 
 def reads(
@@ -83,6 +86,10 @@ def _count(low: int, high: int) -> PlainValidator:
     )
 
 
+def _policy(value: object) -> str:
+    return spelling.one_of(*policies.names())(value)
+
+
 def _whole_ms(seconds: float) -> bool:
     return MS <= seconds <= 10 * MINUTE and round(seconds * 1000, 6).is_integer()
 
@@ -119,7 +126,7 @@ Connections = Annotated[
 Stream = Annotated[
     str, reads(spelling.one_of("downstream", "upstream")), _words("downstream", "upstream")
 ]
-Policy = Annotated[str, reads(spelling.one_of(*POLICIES)), _words(*POLICIES)]
+Policy = Annotated[str, reads(_policy), _NAME]
 HeaderName = Annotated[
     str, reads(addresses.header_name), WithJsonSchema({"type": "string", "minLength": 1})
 ]
@@ -127,7 +134,7 @@ HeaderValue = Annotated[
     str, reads(addresses.header_value), WithJsonSchema({"type": "string", "minLength": 1})
 ]
 Condition = Annotated[
-    SLI, reads(spelling.condition), _text(_or_variable(spelling.CONDITION_PATTERN))
+    SLI, reads(conditions.condition), _text(_or_variable(conditions.CONDITION_PATTERN))
 ]
 
 Rate = Annotated[

@@ -1,4 +1,4 @@
-"""What one YAML scalar means: environment variables in it, and its type under YAML 1.2's core rules.
+"""What one YAML scalar means: variables of the environment, and its type by YAML 1.2's core rules.
 
 PyYAML would read `no` as false, `1:30` as 90 and `012` as 10 (YAML 1.1); people who write scenarios
 mean text, text and 12.

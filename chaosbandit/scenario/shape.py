@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticUndefined
 
 from chaosbandit.scenario import fields as f
 from chaosbandit.scenario.spelling import WantedError
 
 
-def key(meaning: str, example: object, default: object = PydanticUndefined, **more: Any) -> Any:
+def key(meaning: str, example: object, default: Any = ..., alias: str | None = None) -> Any:
     """A key with a line for the reference; without a default it is required."""
+    given = default is not None and default is not ...
     return Field(
-        default, description=meaning, examples=[example], validate_default=default is not None, **more
+        default, description=meaning, examples=[example], validate_default=given, alias=alias
     )
 
 
@@ -73,6 +73,7 @@ class TrafficKeys(_Keys):
     method: f.Method = key("The HTTP method.", "HEAD", "GET")
     headers: dict[f.HeaderName, f.HeaderValue] = Field(
         default_factory=dict,
+        max_length=100,
         description="HTTP headers sent with every request. Keep secrets in `${VARIABLES}`.",
         examples=[{"Authorization": "Bearer ${SHOP_TOKEN}"}],
     )
@@ -114,7 +115,9 @@ class BudgetKeys(_Keys):
     spend: f.Spend = key("The share of the window's error budget this run may spend.", "1%", "5%")
 
 
-class _LadderKeys(_Keys):
+class BothLadderKeys(_Keys):
+    """What ladders of every kind have."""
+
     name: f.Name = key("Its name in verdicts, reports and `require`.", "slow-inventory")
     proxy: f.Name = key("The proxy it injects into.", "inventory")
     stream: f.Stream = key(
@@ -124,7 +127,7 @@ class _LadderKeys(_Keys):
     )
 
 
-class LatencyLadderKeys(_LadderKeys):
+class LatencyLadderKeys(BothLadderKeys):
     """Answers come later and later."""
 
     toxic: Literal["latency"] = key("The fault: every chunk of data is delayed.", "latency")
@@ -139,12 +142,12 @@ class LatencyLadderKeys(_LadderKeys):
         return self
 
 
-class ErrorsLadderKeys(_LadderKeys):
+class ErrorsLadderKeys(BothLadderKeys):
     """More and more connections are closed at their first byte."""
 
     toxic: Literal["errors"] = key("The fault: connections are closed.", "errors")
     vary: Literal["share"] = key("What grows from step to step.", "share", "share")
-    mild: f.ErrorShare = key("The smallest share of connections that is hurt.", "0.1%", alias="from")
+    mild: f.ErrorShare = key("The smallest share of connections hurt.", "0.1%", alias="from")
     harsh: f.ErrorShare = key("The largest share of connections hurt.", "50%", alias="to")
 
     @model_validator(mode="after")
@@ -159,7 +162,7 @@ LadderKeys = Annotated[LatencyLadderKeys | ErrorsLadderKeys, Field(discriminator
 class SearchKeys(_Keys):
     """How to look and how sure to be."""
 
-    policy: f.Policy = key("Who decides what is tried next.", "ramp", "certify")
+    policy: f.Policy = key("Who decides what is tried next.", "certify", "certify")
     confidence: f.Confidence = key("How sure the bracket must be.", "99%", "95%")
     resolution: f.Resolution = key(
         "How narrow the bracket must be: 10% ends at 190 ms to 209 ms.", "5%", "10%"
@@ -225,19 +228,24 @@ class Document(_Keys):
         "canary",
     )
     proxies: dict[f.Name, ProxyKeys] = Field(
-        min_length=1, description="The proxied dependencies, by the name of their proxy."
+        min_length=1,
+        max_length=100,
+        description="The proxied dependencies, by the name of their proxy.",
     )
     traffic: TrafficKeys = Field(description="The requests that stand for the users'.")
-    slos: list[SloKeys] = Field(min_length=1, description="What must hold for users.")
+    slos: list[SloKeys] = Field(
+        min_length=1, max_length=20, description="What must hold for users."
+    )
     budget: BudgetKeys = Field(description="The error budget and the part a run may spend.")
     ladders: list[LadderKeys] = Field(
-        min_length=1, description="What is made worse; one ladder in this version."
+        min_length=1, max_length=20, description="What is made worse; one ladder in this version."
     )
     search: SearchKeys = section("How to look and how sure to be.", SearchKeys)
     guardrails: GuardrailKeys = section("What may never be exceeded.", GuardrailKeys)
     timing: TimingKeys = section("The fixed parts of an exposure.", TimingKeys)
     require: dict[f.Name, f.Gate] = Field(
         default_factory=dict,
+        max_length=20,
         description="Gates: exit 3 when a ladder's breaking point is not above this.",
         examples=[{"slow-inventory": "> 150ms"}],
     )

@@ -1,4 +1,4 @@
-"""Quantities as people write them: `400ms`, `99%`, `50/s`, `2_000_000`, `status in 2xx`.
+"""Quantities as people write them: `400ms`, `99%`, `50/s`, `2_000_000`, `> 150ms`.
 
 Each reader takes what YAML gave (text, a number, a truth value, nothing) and returns one number or
 record, or raises `WantedError`. It knows neither files nor positions, and what it raises never
@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 
-from chaosbandit.core.slo import SLI
-
 LONGEST = 64  # characters a number with its unit may have
 
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)? ?(ms|min|s|m|h|d) ?)+$"
 SHARE_PATTERN = r"^([0-9]+(\.[0-9]+)? ?%|0?\.[0-9]+|0)$"
 RATE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?/ ?(s|min|h)$"
 WHOLE_PATTERN = r"^[0-9]+(_[0-9]+)*$"
-CONDITION_PATTERN = r"^(status in .+|latency ?<= ?.+)$"
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|min|s|m|h|d) ?")
@@ -34,15 +31,10 @@ _SECONDS = {
     "h": Decimal(3600),
     "d": Decimal(86400),
 }
-_STATUS = re.compile(r"([1-5])(xx|[0-9]{2})(?: ?- ?([1-5])(xx|[0-9]{2}))?")
-_LATENCY = re.compile(r"latency ?<= ?(.+)")
 
 A_DURATION = "a duration with its unit, such as 400ms, 2s, 1m or 30d"
 A_SHARE = "a share, such as 99% or 0.99"
 A_RATE = "a rate with its unit, such as 50/s or 300/min"
-A_CONDITION = (
-    "`status in 2xx-3xx`, `status in 200-299,404` or `latency <= 400ms`, or two joined by ` and `"
-)
 
 
 class WantedError(ValueError):
@@ -174,47 +166,6 @@ def gate(value: object) -> Amount:
     if not isinstance(value, str) or not value.startswith(">") or value.startswith(">="):
         raise WantedError('a severity to exceed, in quotes, such as "> 150ms" or "> 2%"')
     return amount(value[1:].strip())
-
-
-def condition(value: object) -> SLI:
-    """Which samples are good, from `status in 2xx-3xx and latency <= 400ms`."""
-    if not isinstance(value, str) or len(value) > 256:
-        raise WantedError(A_CONDITION)
-    statuses: tuple[tuple[int, int], ...] = ()
-    latency_s: float | None = None
-    for clause in value.split(" and "):
-        clause = clause.strip()
-        if clause.startswith("status in ") and not statuses:
-            statuses = tuple(_status_range(part.strip()) for part in clause[10:].split(","))
-        elif (latency := _LATENCY.fullmatch(clause)) and latency_s is None:
-            latency_s = _bound(latency[1].strip())
-        else:
-            raise WantedError(A_CONDITION + (", each once" if statuses or latency_s else ""))
-    return SLI(value, statuses, latency_s)
-
-
-def _bound(text: str) -> float:
-    bound_s = duration(text)
-    if bound_s <= 0:
-        raise WantedError("a latency bound above 0")
-    return bound_s
-
-
-def _status_range(text: str) -> tuple[int, int]:
-    match = _STATUS.fullmatch(text)
-    if match is None:
-        raise WantedError("HTTP statuses 100 to 599, such as 2xx, 2xx-3xx or 200-299,404")
-    low, _ = _statuses(match[1], match[2])
-    _, high = _statuses(match[3] or match[1], match[4] or match[2])
-    if low > high:
-        raise WantedError("HTTP statuses with the lower one first, such as 200-299")
-    return low, high
-
-
-def _statuses(hundreds: str, rest: str) -> tuple[int, int]:
-    if rest == "xx":
-        return int(hundreds) * 100, int(hundreds) * 100 + 99
-    return int(hundreds + rest), int(hundreds + rest)
 
 
 def _matches(pattern: str, text: str) -> bool:

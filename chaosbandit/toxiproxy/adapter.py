@@ -25,14 +25,8 @@ import requests
 
 from chaosbandit.core.model import Toxic
 from chaosbandit.errors import ToxiproxyError
-from chaosbandit.toxiproxy.client import (
-    DEADLINE_S,
-    read_toxic,
-    refused,
-    strange,
-    unanswered,
-    unreached,
-)
+from chaosbandit.toxiproxy.answers import read_toxic, refused, strange, unanswered, unreached
+from chaosbandit.toxiproxy.client import DEADLINE_S
 from chaosbandit.toxiproxy.wire import ProxyRecord
 
 T = TypeVar("T")

@@ -25,17 +25,19 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from chaosbandit.toxiproxy import wire
 from chaosbandit.toxiproxy.gojson import encode
-from chaosbandit.toxiproxy.listening import ListenError, resolve
+from chaosbandit.toxiproxy.listening import Address, AddressError, resolve
 from chaosbandit.toxiproxy.proxy import Proxy
-from chaosbandit.toxiproxy.wire import ProxyRecord, Refusal
+from chaosbandit.toxiproxy.wire import ProxyRecord, Refusal, ToxicRecord
 
 VERSION = "2.12.0"
 """The Toxiproxy release whose behaviour this is; clients ask for it."""
 
 ANSWER_TIMEOUT_S = 25.0
 
-_JSON = "application/json"
+_TURNS_TO_CLOSE = 100
+
 _TEXT = "text/plain; charset=utf-8"
+_NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,10 @@ class Api:
         self._proxies.clear()
         for proxy in proxies:
             proxy.stop()
-        while not all(proxy.quiet for proxy in proxies):
+        for _ in range(_TURNS_TO_CLOSE):
             await asyncio.sleep(0)
+            if all(proxy.quiet for proxy in proxies):
+                break
 
     async def _answer_routed(self, handler: Handler, request: Request) -> Response:
         if request.user_agent.startswith("Mozilla/"):
@@ -136,46 +140,149 @@ class Api:
     async def _reset(self, request: Request) -> Response:
         for name in sorted(self._proxies):
             proxy = self._proxies.get(name)
-            if proxy is not None:
-                await self._start(proxy)
-                for toxic in proxy.toxics:
-                    proxy.remove_toxic(toxic)
+            if proxy is None:
+                continue  # deleted while another one's address was resolved
+            if not proxy.enabled:
+                _listen(proxy, await _address_to_start(proxy.listen))
+            for toxic in proxy.toxics:
+                proxy.remove_toxic(toxic)
         return Response(204)
 
     async def _create(self, request: Request) -> Response:
         wanted = wire.parse_new_proxy(request.body)
-        if wanted.name in self._proxies:
-            raise wire.proxy_already_exists()
-        proxy = Proxy(wanted, self._seed)
-        self._proxies[wanted.name] = proxy
-        if wanted.enabled:
-            try:
-                await self._start(proxy)
-            except BaseException:
-                self._forget(proxy)
-                raise
-        return _json(201, proxy.record().to_json())
+        self._refuse_taken(wanted.name)
+        address = await _address_to_start(wanted.listen) if wanted.enabled else None
+        self._refuse_taken(wanted.name)  # again: others were served meanwhile
+        return _json(201, self._put(wanted, address).record().to_json())
 
     async def _populate(self, request: Request) -> Response:
-        done: list[dict[str, Any]] | None = None
+        done: list[dict[str, Any]] = []
         try:
-            wanted = wire.parse_populate(request.body)
-            for record in wanted:
-                done = done or []
-                done.append((await self._add_or_replace(record)).record().to_json())
+            for wanted in wire.parse_populate(request.body):
+                done.append((await self._add_or_replace(wanted)).record().to_json())
         except Refusal as refusal:
-            error = {"error": refusal.text, "status": refusal.status, "proxies": done or None}
-            return _json(refusal.status, error)
-        return _json(201, {"proxies": done})
+            answer = {"error": refusal.text, "status": refusal.status, "proxies": done or None}
+            return _json(refusal.status, answer)
+        return _json(201, {"proxies": done or None})
 
     async def _add_or_replace(self, wanted: ProxyRecord) -> Proxy:
+        if wanted.name not in self._proxies:
+            address = await _address_to_start(wanted.listen) if wanted.enabled else None
+        else:
+            address = await _address_to_compare(wanted.listen)
         existing = self._proxies.get(wanted.name)
-        if existing is not None:
-            if not existing.differs(await _resolve(wanted.listen), wanted.upstream):
+        if existing is not None and address is not None:
+            if not existing.differs(address, wanted.upstream):
                 return existing
             existing.stop()
+        return self._put(wanted, address)
+
+    def _put(self, wanted: ProxyRecord, address: Address | None) -> Proxy:
         proxy = Proxy(wanted, self._seed)
-        if wanted.enabled:
-            await self._start(proxy)
+        if wanted.enabled and address is not None:
+            _listen(proxy, address)
         self._proxies[wanted.name] = proxy
         return proxy
+
+    def _refuse_taken(self, name: str) -> None:
+        if name in self._proxies:
+            raise wire.proxy_already_exists()
+
+    # One proxy.
+
+    def _proxy_routes(self, name: str) -> dict[str, Handler]:
+        async def show(request: Request) -> Response:
+            return _json(200, self._proxy(name).record().to_json())
+
+        async def update(request: Request) -> Response:
+            proxy = self._proxy(name)
+            wanted = wire.parse_proxy_update(request.body, proxy.record())
+            address = await _address_to_compare(wanted.listen)
+            if self._proxy(name) is not proxy:
+                raise wire.proxy_not_found()  # replaced while the address was resolved
+            _change(proxy, wanted, address)
+            return _json(200, proxy.record().to_json())
+
+        async def delete(request: Request) -> Response:
+            self._proxy(name).stop()
+            del self._proxies[name]
+            return Response(204)
+
+        return {"GET": show, "POST": update, "PATCH": update, "DELETE": delete}
+
+    def _proxy(self, name: str) -> Proxy:
+        if name not in self._proxies:
+            raise wire.proxy_not_found()
+        return self._proxies[name]
+
+    # Toxics.
+
+    def _chain_routes(self, name: str) -> dict[str, Handler]:
+        async def list_(request: Request) -> Response:
+            return _json(200, [toxic.to_json() for toxic in self._proxy(name).toxics])
+
+        async def create(request: Request) -> Response:
+            proxy = self._proxy(name)
+            taken = frozenset(toxic.name for toxic in proxy.toxics)
+            toxic = wire.parse_new_toxic(request.body, taken)
+            proxy.add_toxic(toxic)
+            return _json(200, toxic.to_json())
+
+        return {"GET": list_, "POST": create}
+
+    def _toxic_routes(self, name: str, toxic_name: str) -> dict[str, Handler]:
+        async def show(request: Request) -> Response:
+            return _json(200, self._toxic(name, toxic_name).to_json())
+
+        async def update(request: Request) -> Response:
+            toxic = wire.parse_toxic_update(request.body, self._toxic(name, toxic_name))
+            self._proxy(name).update_toxic(toxic)
+            return _json(200, toxic.to_json())
+
+        async def delete(request: Request) -> Response:
+            self._proxy(name).remove_toxic(self._toxic(name, toxic_name))
+            return Response(204)
+
+        return {"GET": show, "POST": update, "PATCH": update, "DELETE": delete}
+
+    def _toxic(self, name: str, toxic_name: str) -> ToxicRecord:
+        toxic = self._proxy(name).toxic(toxic_name)
+        if toxic is None:
+            raise wire.toxic_not_found()
+        return toxic
+
+
+def _change(proxy: Proxy, wanted: ProxyRecord, address: Address) -> None:
+    if proxy.differs(address, wanted.upstream):
+        proxy.stop()
+        proxy.listen = wanted.listen
+        proxy.upstream = wanted.upstream
+    if not wanted.enabled:
+        proxy.stop()
+    elif not proxy.enabled:
+        _listen(proxy, address)
+
+
+def _listen(proxy: Proxy, address: Address) -> None:
+    try:
+        proxy.start(address)
+    except AddressError as error:
+        raise Refusal(500, f"listen tcp {error}") from None
+
+
+async def _address_to_start(listen: str) -> Address:
+    try:
+        return await resolve(listen)
+    except AddressError as error:
+        raise Refusal(500, f"listen tcp: {error}") from None
+
+
+async def _address_to_compare(listen: str) -> Address:
+    try:
+        return await resolve(listen)
+    except AddressError as error:
+        raise Refusal(500, str(error)) from None
+
+
+def _json(status: int, value: object) -> Response:
+    return Response(status, encode(value), "application/json")

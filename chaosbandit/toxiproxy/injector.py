@@ -10,29 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import struct
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from chaosbandit.core.model import Fault, Toxic, Variant
+from chaosbandit.core.model import Fault, Variant
 from chaosbandit.core.names import fault_name
 from chaosbandit.core.scenario import Proxy, Scenario
-from chaosbandit.errors import ToxiproxyError
+from chaosbandit.errors import CleanupError, ToxiproxyError
 from chaosbandit.ports import Injected
 from chaosbandit.toxiproxy.adapter import PythonToxiproxy
 from chaosbandit.toxiproxy.client import DEADLINE_S, ToxiproxyClient
 from chaosbandit.toxiproxy.preflight import (
     departures,
     occupied,
-    same_address,
     unresolvable,
     unusable_name,
 )
+from chaosbandit.toxiproxy.readback import mismatches
 from chaosbandit.toxiproxy.removal import CLEANUP_S, Removal
-from chaosbandit.toxiproxy.wire import ProxyRecord, ToxicRecord, check_toxic
+from chaosbandit.toxiproxy.wire import ProxyRecord, check_toxic
 
 T = TypeVar("T")
 
@@ -104,7 +103,7 @@ class ToxiproxyInjector:
         try:
             yield await _to_the_end(self._place(fault))
         finally:
-            removal = Removal(fault, self._package, self._client)
+            removal = Removal(fault, self._package, self._client, self._local)
             await _to_the_end(removal.run(self._cleanup_s))
 
     @property
@@ -120,9 +119,9 @@ class ToxiproxyInjector:
     async def _check(self, proxy: Proxy, listed: dict[str, ProxyRecord]) -> list[str]:
         if not self._canary:
             return await unresolvable(proxy) if self._local else []
-        return await occupied(
-            proxy, listed, self._run, self._epoch_s()
-        ) or await departures(listed.get(proxy.name), proxy)
+        return await occupied(proxy, listed, self._run, self._epoch_s()) or await departures(
+            listed.get(proxy.name), proxy
+        )
 
     async def _look(self, fault: Fault) -> None:
         problems = [
@@ -150,7 +149,7 @@ class ToxiproxyInjector:
         else:
             await self._package.enable_instead_of_disabled(fault.name, fault.restores)
         found = await self._client.proxy(fault.name)
-        problems = await _read_back(found, fault)
+        problems = await mismatches(found, fault)
         if found is None or problems:
             raise _not_injected(fault, problems)
         if fault.restores is not None:
@@ -169,50 +168,10 @@ async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None and (task.cancelled() or not _is_cleanup_error(task.exception())):
+    failure = task.exception()
+    if cancelled is not None and not isinstance(failure, CleanupError):  # which outranks all others
         raise cancelled
     return task.result()
-
-
-async def _read_back(found: ProxyRecord | None, fault: Fault) -> list[str]:
-    """How the server's own account differs from the fault that was asked for."""
-    if found is None:
-        return ["the server does not show it"]
-    problems = []
-    if found.name != fault.name:
-        problems.append(f"reads back name {found.name}")
-    if not found.enabled:
-        problems.append("reads back disabled")
-    if found.upstream != fault.upstream:
-        problems.append(f"reads back upstream {found.upstream}, wanted {fault.upstream}")
-    port = found.listen.rpartition(":")[2]
-    if fault.restores is None:
-        if not port.isdigit() or port == "0":
-            problems.append(f"reads back listen {found.listen}, wanted a port that was bound")
-    elif not await same_address(found.listen, fault.listen):
-        problems.append(f"reads back listen {found.listen}, wanted {fault.listen}")
-    shown, wanted = _shown(found.toxics), _wanted(fault.toxics)
-    if shown != wanted:
-        problems.append(f"reads back toxics {shown}, wanted {wanted}")
-    return problems
-
-
-def _shown(toxics: Iterable[ToxicRecord]) -> list[tuple[object, ...]]:
-    return [_essence(t.name, t.type, t.direction, t.attributes, t.toxicity) for t in toxics]
-
-
-def _wanted(toxics: Iterable[Toxic]) -> list[tuple[object, ...]]:
-    upstream_first = sorted(toxics, key=lambda toxic: toxic.stream != "upstream")
-    return [_essence(t.name, t.type, t.stream, t.attributes, t.toxicity) for t in upstream_first]
-
-
-def _essence(
-    name: str, type_: str, stream: str, attributes: Any, toxicity: float
-) -> tuple[object, ...]:
-    """A toxic in comparable form: servers fill in zeros, and keep toxicity as a 32-bit float."""
-    given = {key: value for key, value in attributes.items() if value}
-    single = struct.unpack("f", struct.pack("f", toxicity))[0]
-    return (name, type_, stream, dict(sorted(given.items())), single)
 
 
 def _not_injected(fault: Fault, problems: Iterable[str]) -> ToxiproxyError:

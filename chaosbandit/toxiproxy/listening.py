@@ -18,8 +18,8 @@ RESOLVE_TIMEOUT_S = 5.0
 _BACKLOG = 1024
 
 
-class ListenError(Exception):
-    """An address that cannot be listened on; the text is Go's, without `listen tcp`."""
+class AddressError(Exception):
+    """An address that names nothing or cannot be listened on; the text is Go's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +34,30 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def split_address(text: str) -> tuple[str, str]:
+def split_address(text: str) -> tuple[str, int]:
     """Split `host:port`, where a host with colons stands in brackets."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
-        raise ListenError(f"address {text}: missing port in address")
+        raise AddressError(f"address {text}: missing port in address")
     if host.startswith("[") and host.endswith("]"):
-        return host[1:-1], port
-    if ":" in host:
-        raise ListenError(f"address {text}: too many colons in address")
-    return host, port
+        host = host[1:-1]
+    elif ":" in host:
+        raise AddressError(f"address {text}: too many colons in address")
+    return host, _port(port)
 
 
 async def resolve(text: str) -> Address:
     """Return the one address that a text names, IPv4 where there is a choice."""
-    host, port_text = split_address(text) if text else ("", "0")
-    port = _port(port_text)
+    host, port = split_address(text) if text else ("", 0)
     host = host or DEFAULT_HOST
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ListenError(f"lookup {host}: no such host") from None
+        raise AddressError(f"lookup {host}: no such host") from None
     except TimeoutError:
-        raise ListenError(f"lookup {host}: i/o timeout") from None
+        raise AddressError(f"lookup {host}: i/o timeout") from None
     family, _, _, _, place = min(found, key=_is_not_ipv4)
     return Address(family, str(place[0]), int(place[1]))
 
@@ -74,7 +73,7 @@ def listening_socket(address: Address) -> socket.socket:
     except OSError as error:
         sock.close()
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise ListenError(f"{address}: bind: {reason}") from None
+        raise AddressError(f"{address}: bind: {reason}") from None
     return sock
 
 
@@ -91,9 +90,9 @@ def _port(text: str) -> int:
         try:
             return socket.getservbyname(text, "tcp")
         except OSError:
-            raise ListenError(f"lookup tcp/{text}: unknown port") from None
+            raise AddressError(f"lookup tcp/{text}: unknown port") from None
     if not 0 <= port <= 65535:
-        raise ListenError(f"address {text}: invalid port")
+        raise AddressError(f"address {text}: invalid port")
     return port
 
 

@@ -41,7 +41,7 @@ async def unresolvable(proxy: Proxy) -> list[str]:
 async def occupied(
     wanted: Proxy, listed: Mapping[str, ProxyRecord], run: str, now_epoch_s: float
 ) -> list[str]:
-    """Proxies of this or another run that stand on the listen address, or in for the missing one."""
+    """Proxies of a run, this one or another, that stand in for the operator's."""
     found = listed.get(wanted.name)
     vacant = found is None or not found.enabled
     sentences = []

@@ -13,7 +13,7 @@ import socket
 from chaosbandit.toxiproxy.dice import Dice
 from chaosbandit.toxiproxy.listening import (
     Address,
-    ListenError,
+    AddressError,
     bound_address,
     listening_socket,
     split_address,
@@ -117,7 +117,7 @@ class Proxy:
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
                     await loop.create_connection(lambda: connection.server, host, port)
                 await loop.connect_accepted_socket(lambda: connection.client, client)
-            except (OSError, OverflowError, UnicodeError, ListenError, TimeoutError):
+            except (OSError, OverflowError, UnicodeError, AddressError, TimeoutError):
                 return  # the client sees its connection closed, as by the real server
             undo.pop_all()
         self._connections.add(connection)

@@ -16,6 +16,8 @@ import json
 import shlex
 from dataclasses import dataclass
 
+import httpx
+
 from chaosbandit.core.model import Fault
 from chaosbandit.core.scenario import Proxy
 from chaosbandit.errors import CleanupError, ToxiproxyError
@@ -34,6 +36,7 @@ class Removal:
     fault: Fault
     package: PythonToxiproxy
     client: ToxiproxyClient
+    local: bool  # the server runs on this host
 
     async def run(self, within_s: float = CLEANUP_S) -> None:
         """Return when the fault is gone and the operator's proxy is back.
@@ -44,7 +47,10 @@ class Removal:
         trouble = ["the server gave no answer"]
         try:
             async with asyncio.timeout(within_s):
-                while trouble := await self._round():
+                while True:
+                    trouble = await self._round()
+                    if not trouble:
+                        return
                     await asyncio.sleep(_PAUSE_S)
         except TimeoutError:
             raise CleanupError(
@@ -65,7 +71,7 @@ class Removal:
         try:
             left = await self._left()
         except ToxiproxyError as error:
-            return [*trouble, str(error)]
+            return [] if self._died_with_its_faults(error) else [*trouble, str(error)]
         return [*trouble, *left] if left else []
 
     async def _prepare(self) -> None:
@@ -89,6 +95,11 @@ class Removal:
             wanted = Proxy(self.fault.restores, self.fault.upstream, self.fault.listen)
             left += await departures(await self.client.proxy(wanted.name), wanted)
         return left
+
+    def _died_with_its_faults(self, error: ToxiproxyError) -> bool:
+        """Proxies live in memory only: where nobody listens any more, none of ours is left."""
+        refused = isinstance(error.__cause__, httpx.ConnectError)
+        return refused and self.local and self.fault.restores is None
 
 
 def manual_commands(fault: Fault, url: str) -> tuple[str, ...]:

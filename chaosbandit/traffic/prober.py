@@ -55,6 +55,11 @@ class OpenLoopProber:
     async def __aenter__(self) -> Self:
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
+        try:
+            await self._aim({})  # wrong URLs are refused here, files of libraries are read here
+        except BaseException:
+            await self._close_pools()
+            raise
         gc.collect()
         gc.freeze()  # a full collection in mid-stream would look like a slow target
         return self
@@ -69,8 +74,7 @@ class OpenLoopProber:
             await self._abandon()
         finally:
             gc.unfreeze()
-            for pool in self._pools.values():
-                await pool.close()
+            await self._close_pools()
 
     async def stream(
         self, feed: Feed, rate_per_s: float, via: Mapping[Route, str]
@@ -106,6 +110,10 @@ class OpenLoopProber:
             if pool is not None:
                 await pool.close()
             self._pools[route] = Pool(target, via.get(route), self._tls)
+
+    async def _close_pools(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
 
     async def _run(self, feed: Feed, rate_per_s: float, samples: _Samples) -> None:
         self._vitals.start()

@@ -1,4 +1,4 @@
-"""The registry of policies: what decides where the next samples go.
+"""The registry of policies: what decides where the next samples go, and what all of them share.
 
 A policy is pure: it reads a `Campaign` and answers with a `Decision`. Each lives in a file of its
 name and registers itself there; the file is imported when the policy is first asked for.
@@ -7,13 +7,17 @@ name and registers itself there; the file is imported when the policy is first a
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.model import Decision
+from chaosbandit.core.evidence import claimed_bracket
+from chaosbandit.core.model import Decision, Stop
 from chaosbandit.errors import UsageError
 
 
@@ -49,3 +53,43 @@ def policy(name: str) -> Policy:
     if name not in _registry:
         importlib.import_module(f"{__name__}.{name}")
     return _registry[name]
+
+
+def highest_arm(severities: Sequence[float], limit: float) -> int:
+    """The highest arm at or under a severity; -1 when there is none."""
+    return bisect_right(severities, limit * (1 + 1e-9)) - 1
+
+
+def top_arm(campaign: Campaign) -> int:
+    """The highest arm the guardrails allow; -1 when there is none."""
+    limit = campaign.scenario.guardrails.max_severity
+    return highest_arm(campaign.ladder.severities, math.inf if limit is None else limit)
+
+
+def ended(campaign: Campaign) -> Stop | None:
+    """Why no further sample is needed, or can help; None to go on."""
+    top = top_arm(campaign)
+    ladder, search = campaign.ladder, campaign.scenario.search
+    severities, text = ladder.severities, ladder.text
+    if top < 0:
+        return Stop(
+            f"guardrails.max_severity: found {text(campaign.scenario.guardrails.max_severity or 0)}"
+            f", wanted at least the mildest severity, {text(severities[0])}"
+        )
+    if campaign.certificate.empty or campaign.one_sided.empty:
+        return Stop("assumptions failed: no breaking point fits what was seen; is the response "
+                    "monotone and the target steady?")  # fmt: skip
+    low, high, closed = claimed_bracket(campaign.certificate, severities, search.resolution)
+    if closed and low is not None and high is not None:
+        reason = f"held at {text(severities[low])}, broke at {text(severities[high])}"
+        return Stop(reason, answered=True)
+    held, broke, _ = claimed_bracket(campaign.one_sided, severities, search.resolution)
+    if held is not None and held >= top:
+        whose = "the ladder's end" if top == len(severities) - 1 else "what the guardrails allow"
+        at = text(severities[top])
+        return Stop(f"held at the cap of {at}: the breaking point is above {whose}")
+    if broke == 0:
+        return Stop(f"broke at {text(severities[0])}, the mildest severity: start milder")
+    if search.max_samples is not None and campaign.spent_samples >= search.max_samples:
+        return Stop(f"inconclusive: search.max_samples ({search.max_samples}) are spent")
+    return None

@@ -1,44 +1,46 @@
 """The policy that certifies a bracket with few samples: a model guides, certificates decide.
 
 It reads beliefs to choose where to look and what to bet, and certificates for what is still missing
-(statistics.md, section 2). It never exposes an arm above the guardrails' cap, nor far above one that
-is believed to hold.
+(statistics.md, section 2). It never exposes an arm above the guardrails' cap, nor one further above
+the highest arm believed to hold than the escalation factor. Longer than most: one policy, one file.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.evidence import Certificate, claimed_bracket, within
-from chaosbandit.core.model import Decision, Expose, Purpose, Stop
-from chaosbandit.core.policies import register
+from chaosbandit.core.evidence import Certificate
+from chaosbandit.core.model import Decision, Expose, Purpose
+from chaosbandit.core.policies import ended, highest_arm, register, top_arm
+from chaosbandit.core.response import Belief
 
-_BOLD = 0.35  # P(broke) below which an exposed arm carries the escalation
+_BOLD = 0.35  # an exposed arm with less P(broke) carries the escalation
 _PAIR = 0.7  # P(crossing in the pair) before certifying it
 _BET = 0.8  # P(wanted side) before betting
-_SHARE = 0.04  # of the samples spent: the next batch
+_UNDECIDED = 0.2  # P(broke) between this and its complement: worth staying when moving costs time
+_SHARE = 0.04  # of the samples spent: size of the next batch
 _SMALLEST = 5
-import os
-DIV=float(os.environ.get('DIV','1e9'))
-STAY=float(os.environ.get('STAY','.5'))
+_RARE = 0.5  # a batch that should see fewer bad samples than this at tau ends at the first ones
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One claim to certify, what a sample of it is expected to be, and how many it takes."""
+    """One claim to certify, the evidence it still needs, and what that is expected to cost."""
 
     arm: int
     purpose: Purpose
     certificate: Certificate
-    missing: float
-    samples: float  # expected number still needed
-    cost: float  # in samples, with expected harm and set-up
+    missing: float = 0.0
+    samples: float = 0.0  # expected number still needed
+    cost: float = 0.0  # the same with expected harm and set-up
 
 
 @register
@@ -49,151 +51,189 @@ class Certify:
 
     def decide(self, campaign: Campaign, rng: Generator) -> Decision:
         """The next batch of the cheapest plan, or the end."""
-        view = _View(campaign)
-        stop = view.stop()
+        stop = ended(campaign)
         if stop is not None:
             return stop
-        plan = view.cheapest_plan()
-        if plan is None:
-            return view.search(view.search_arm())
-        return view.certify(view.next_side(plan))
+        reading = _Reading(campaign)
+        plans = reading.plans()
+        if not plans:
+            return reading.search(reading.search_arm())
+        plan = min(plans, key=lambda sides: sum(side.cost for side in sides))
+        return reading.certify(reading.next_side(plan))
 
 
-class _View:
-    """A campaign read once: probabilities by arm, the cap, and what batches cost."""
+class _Reading:
+    """A campaign read once for one decision: where it may break, how far to go, what it costs."""
 
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
+        self.variant = campaign.ladder.variant
         self.severities = campaign.ladder.severities
         self.taus = tuple(slo.bad_ratio for slo in campaign.slos)
-        limit = campaign.scenario.guardrails.max_severity
-        self.top = _highest(self.severities, math.inf if limit is None else limit)
-        # P(crossing <= arm) of the SLO that breaks first.
-        self.p_broke = np.max(
-            [np.cumsum(b.crossing())[:-1] for b in campaign.beliefs], axis=0
+        self.top = top_arm(campaign)
+        # P(arm breaks) by the SLO that breaks first.
+        below = [np.cumsum(belief.crossing())[:-1] for belief in campaign.beliefs]
+        self.p_broke: NDArray[np.float64] = np.max(below, axis=0)
+        self.cap = self._cap()
+
+    def _cap(self) -> int:
+        """The highest arm that may be exposed now: the escalation rule, never above `top`."""
+        seen = [j for j, arm in enumerate(self.campaign.arms) if arm.samples]
+        bold = [j for j in seen if self.p_broke[j] < _BOLD]
+        if not bold:
+            return 0
+        reach = self.severities[bold[-1]] * self.campaign.scenario.search.escalation
+        return min(max(highest_arm(self.severities, reach), bold[-1] + 1), self.top)
+
+    def plans(self) -> list[tuple[_Side, ...]]:
+        """What could be certified next: likely pairs one resolution apart, or an end of the grid."""
+        campaign, p_broke, cap = self.campaign, self.p_broke, self.cap
+        plans: list[tuple[_Side, ...]] = []
+        if cap == self.top and 1.0 - p_broke[cap] > _PAIR:
+            plans.append((self._held(cap, None, campaign.one_sided),))
+        if p_broke[0] > _PAIR:
+            plans.append((self._broke(0, None, campaign.one_sided),))
+        partners = _partners(self.severities, campaign.scenario.search.resolution)
+        likely = p_broke[partners] - p_broke[:-1] > _PAIR
+        for low in np.flatnonzero(likely & (partners <= cap)).tolist():
+            high = int(partners[low])
+            held = self._held(low, high, campaign.certificate)
+            plans.append((held, self._broke(high, low, campaign.certificate)))
+        return plans
+
+    def next_side(self, plan: tuple[_Side, ...]) -> _Side:
+        """The dearer side of a plan; when moving costs time, the standing arm is finished first."""
+        if self.campaign.setup_samples > 0:
+            for side in plan:
+                if side.missing > 0 and side.arm == self.campaign.standing:
+                    return side
+        return max(plan, key=lambda side: side.cost)
+
+    def search_arm(self) -> int:
+        """Where a look teaches most per expected cost: the posterior median when harm is free."""
+        standing, harm = self.campaign.standing, self.campaign.scenario.search.cost_of_bad
+        if standing is not None and self._worth_staying(standing):
+            return standing
+        median = min(int(np.searchsorted(self.p_broke, 0.5)), self.cap)
+        if harm == 0.0:
+            return median
+        p_broke = self.p_broke[: self.cap + 1]
+        worst = max(belief.mean_given(median, 0, median + 1) for belief in self.campaign.beliefs)
+        return int(np.argmax(_entropy(p_broke) / (1.0 + harm * worst * p_broke)))
+
+    def _worth_staying(self, arm: int) -> bool:
+        """Whether moving costs time and this arm is still undecided."""
+        undecided = _UNDECIDED < self.p_broke[arm] < 1.0 - _UNDECIDED
+        return self.campaign.setup_samples > 0 and arm <= self.cap and bool(undecided)
+
+    def search(self, arm: int) -> Expose:
+        """A look without bets; it ends early when bad samples pile up."""
+        samples = self._whole_blocks(max(_SMALLEST, self._share()))
+        at_tau = samples * min(self.taus)
+        ends = 2 if at_tau < _RARE else 3 + int(at_tau + 2 * math.sqrt(at_tau))
+        text = self.campaign.ladder.text(self.severities[arm])
+        limited = arm == self.cap and self.p_broke[arm] < 0.5
+        why = (
+            f"search at {text}, as far as is safe" if limited else f"search near the median {text}"
         )
-        bold = [
-            j for j, arm in enumerate(campaign.arms) if arm.samples and self.p_broke[j] < _BOLD
-        ]
-        reach = self.severities[bold[-1]] * campaign.scenario.search.escalation if bold else 0.0
-        self.cap = max(0, min(self.top, _highest(self.severities, reach)))
+        if self.campaign.highest_exposed is None:
+            why = f"start with the mildest, {text}"
+        return Expose(self.variant(arm), samples, Purpose.SEARCH, (), ends, why)
 
-    def stop(self):
+    def certify(self, side: _Side) -> Expose:
+        """A batch with bets on one side, or a look while that side is not likely enough."""
+        p_broke = float(self.p_broke[side.arm])
+        if side.purpose is Purpose.HELD:
+            return self._bet_held(side) if 1.0 - p_broke > _BET else self.search(side.arm)
+        return self._bet_broke(side) if p_broke > _BET else self.search(side.arm)
+
+    def _bet_held(self, side: _Side) -> Expose:
+        bets = tuple(
+            min(max(belief.mean_given(side.arm, side.arm + 1), 1e-9), 0.98 * tau)
+            for belief, tau in self._slos()
+        )
+        gain = min(math.log((1 - q) / (1 - tau)) for q, tau in zip(bets, self.taus, strict=True))
+        needed = math.ceil(side.missing * side.certificate.block / gain - _SLACK)
+        if side.arm == self.campaign.standing:
+            needed = max(needed - self.campaign.unresolved, 1)
+        samples = self._whole_blocks(min(max(_SMALLEST, self._share()), needed))
+        text = self.campaign.ladder.text(self.severities[side.arm])
+        why = f"certify that {text} holds: {needed} more good samples"
+        return Expose(self.variant(side.arm), samples, Purpose.HELD, bets, None, why)
+
+    def _bet_broke(self, side: _Side) -> Expose:
+        bets = tuple(
+            min(max(min(belief.mean_given(side.arm, 0, side.arm + 1),
+                        tau * math.exp(side.missing)), 1.02 * tau), (1.0 + tau) / 2)
+            for belief, tau in self._slos()
+        )  # fmt: skip
+        samples = self._whole_blocks(max(1, int(min(self._share(), side.samples / 4))))
+        ends = None  # an incomplete block could only lose
+        if side.certificate.block == 1:
+            rare = samples * min(self.taus) < _RARE
+            gain = max(math.log(q / tau) for q, tau in zip(bets, self.taus, strict=True))
+            ends = 1 if rare else math.ceil(side.missing / gain - _SLACK)
+        text = self.campaign.ladder.text(self.severities[side.arm])
+        why = f"certify that {text} breaks: about {math.ceil(side.samples)} more samples"
+        return Expose(self.variant(side.arm), samples, Purpose.BROKE, bets, ends, why)
+
+    def _held(self, arm: int, high: int | None, certificate: Certificate) -> _Side:
+        """The claim that an arm holds; the SLO that needs most samples sets the price."""
+        missing = certificate.missing_held(arm)
+        if missing <= 0:
+            return _Side(arm, Purpose.HELD, certificate)
+        means = []
+        for belief, _ in self._slos():
+            binds = high is not None and 2 * belief.p_between(arm, high) > 1 - belief.p_broke(arm)
+            means.append(belief.mean_given(arm, arm + 1, high + 1 if binds and high else None))
+        rate = min(entropy_rate(p, tau) for p, tau in zip(means, self.taus, strict=True))
+        return self._priced(_Side(arm, Purpose.HELD, certificate, missing), rate, max(means))
+
+    def _broke(self, arm: int, low: int | None, certificate: Certificate) -> _Side:
+        """The claim that an arm breaks; the SLO most likely broken there sets the price."""
+        missing = certificate.missing_broke(arm)
+        if missing <= 0:
+            return _Side(arm, Purpose.BROKE, certificate)
+        belief, tau = max(self._slos(), key=lambda slo: slo[0].p_broke(arm))
+        mean = belief.mean_given(arm, 0 if low is None else low + 1, arm + 1)
+        side = _Side(arm, Purpose.BROKE, certificate, missing)
+        return self._priced(side, entropy_rate(mean, tau), mean)
+
+    def _priced(self, side: _Side, rate: float, bad_ratio: float) -> _Side:
         campaign = self.campaign
-        if campaign.certificate.empty or campaign.one_sided.empty:
-            return Stop("assumptions failed: no breaking point fits the evidence (is the response "
-                        "monotone and the target steady?)")
-        text = campaign.ladder.text
-        held, broke, closed = claimed_bracket(campaign.certificate, self.severities, campaign.scenario.search.resolution)
-        if closed:
-            return Stop(f"held at {text(self.severities[held])}, broke at {text(self.severities[broke])}", answered=True)
-        one_held, one_broke, _ = claimed_bracket(campaign.one_sided, self.severities, campaign.scenario.search.resolution)
-        if one_held is not None and one_held >= self.top:
-            return Stop(f"held at the cap of {text(self.severities[self.top])}")
-        if one_broke == 0:
-            return Stop(f"broke at {text(self.severities[0])}, the mildest severity")
-        limit = campaign.scenario.search.max_samples
-        if limit is not None and campaign.spent_samples >= limit:
-            return Stop("max samples")
-        return None
+        samples = side.missing * side.certificate.block / rate
+        cost = samples * (1.0 + campaign.scenario.search.cost_of_bad * bad_ratio)
+        cost += campaign.setup_samples if side.arm != campaign.standing else 0.0
+        return _Side(side.arm, side.purpose, side.certificate, side.missing, samples, cost)
 
-    def cheapest_plan(self):
-        plans = []
-        p = self.p_broke
-        cert, one = self.campaign.certificate, self.campaign.one_sided
-        if self.cap == self.top and 1 - p[self.top] > _PAIR:
-            plans.append((self.held_side(self.top, None, one),))
-        if p[0] > _PAIR:
-            plans.append((self.broke_side(0, None, one),))
-        sev = np.asarray(self.severities)
-        res = self.campaign.scenario.search.resolution
-        high = np.maximum(np.searchsorted(sev, sev * (1 + res) * (1 + 1e-9), "right") - 1, np.arange(len(sev)) + 1)
-        for l in range(0, self.cap):
-            h = high[l]
-            if h <= self.cap and p[h] - p[l] > _PAIR:
-                plans.append((self.held_side(l, h, cert), self.broke_side(h, l, cert)))
-        if not plans:
-            return None
-        return min(plans, key=lambda plan: sum(side.cost for side in plan))
+    def _slos(self) -> list[tuple[Belief, float]]:
+        return list(zip(self.campaign.beliefs, self.taus, strict=True))
 
-    def held_side(self, arm, high, cert):
-        missing = cert.missing_held(arm)
-        if missing <= 0:
-            return _Side(arm, Purpose.HELD, cert, 0, 0, 0)
-        rate = math.inf; pm = 0
-        for b, tau in zip(self.campaign.beliefs, self.taus):
-            hi = len(self.severities) + 1
-            if high is not None and b.p_between(arm, high) > 0.5 * (1 - b.p_broke(arm)):
-                hi = high + 1
-            m = b.mean_given(arm, arm + 1, hi)
-            rate = min(rate, kl(m, tau)); pm = max(pm, m)
-        return self._side(arm, Purpose.HELD, cert, missing, rate, pm)
+    def _share(self) -> int:
+        return int(_SHARE * self.campaign.spent_samples)
 
-    def broke_side(self, arm, low, cert):
-        missing = cert.missing_broke(arm)
-        if missing <= 0:
-            return _Side(arm, Purpose.BROKE, cert, 0, 0, 0)
-        s = int(np.argmax([b.p_broke(arm) for b in self.campaign.beliefs]))
-        m = self.campaign.beliefs[s].mean_given(arm, 0 if low is None else low + 1, arm + 1)
-        return self._side(arm, Purpose.BROKE, cert, missing, kl(m, self.taus[s]), m)
-
-    def _side(self, arm, purpose, cert, missing, rate, pm):
-        c = self.campaign
-        samples = missing * cert.block / rate
-        cost = samples * (1 + c.scenario.search.cost_of_bad * pm)
-        if arm != c.standing:
-            cost += c.setup_samples
-        return _Side(arm, purpose, cert, missing, samples, cost)
-
-    def next_side(self, plan):
-        for side in plan:
-            if side.arm == self.campaign.standing and side.missing > 0 and self.campaign.setup_samples > 0:
-                return side
-        return max(plan, key=lambda s: s.cost)
-
-    def search_arm(self):
-        arm = int(np.searchsorted(self.p_broke, 0.5))
-        st = self.campaign.standing
-        if st is not None and self.campaign.setup_samples > 0 and STAY < self.p_broke[st] < 1 - STAY and st <= self.cap:
-            return st
-        return min(arm, self.cap)
-
-    def search(self, arm):
-        n = max(_SMALLEST, int(_SHARE * self.campaign.spent_samples), int(self.campaign.setup_samples/DIV))
-        n = self.round(n)
-        return Expose(self.campaign.ladder.variant(arm), n, Purpose.SEARCH, (), (2 if n * min(self.taus) < .5 else 3+int(n*min(self.taus)+2*math.sqrt(n*min(self.taus)))), "search")
-
-    def round(self, n):
-        m = self.campaign.certificate.block
-        return -(-n // m) * m
-
-    def certify(self, side):
-        c = self.campaign
-        held = side.purpose is Purpose.HELD
-        p = self.p_broke[side.arm]
-        if (1 - p if held else p) < _BET:
-            return self.search(side.arm)
-        n4 = int(_SHARE * c.spent_samples)
-        m = side.certificate.block
-        K1 = len(self.severities) + 1
-        if held:
-            bets = tuple(min(max(b.mean_given(side.arm, side.arm + 1, K1), 1e-6), .98*tau) for b, tau in zip(c.beliefs, self.taus))
-            need = max(math.ceil(side.missing * m / math.log((1 - q) / (1 - tau)) - 1e-9) for q, tau in zip(bets, self.taus))
-            n = min(max(_SMALLEST, n4), need)
-            return Expose(c.ladder.variant(side.arm), self.round(n), Purpose.HELD, bets, None, "held")
-        bets = tuple(max(1.02 * tau, min(b.mean_given(side.arm, 0, side.arm + 1), tau * math.exp(side.missing))) for b, tau in zip(c.beliefs, self.taus))
-        bets = tuple(min(q, .99) for q in bets)
-        n = max(1, int(min(n4, side.cost / 4)))
-        n = self.round(n)
-        return Expose(c.ladder.variant(side.arm), n, Purpose.BROKE, bets, 1 if n * min(self.taus) < .5 and m == 1 else None, "broke")
+    def _whole_blocks(self, samples: int) -> int:
+        """At least as many, in whole blocks, and not beyond search.max_samples."""
+        block, limit = self.campaign.certificate.block, self.campaign.scenario.search.max_samples
+        samples = -(-samples // block) * block
+        return samples if limit is None else min(samples, limit - self.campaign.spent_samples)
 
 
-def _highest(severities, limit: float) -> int:
-    """The highest arm at or under a severity; -1 when there is none."""
-    return int(np.searchsorted(severities, limit * (1 + 1e-9), side="right")) - 1
+def entropy_rate(p: float, tau: float) -> float:
+    """Relative entropy of Bernoulli ratios: the evidence a sample is worth on average."""
+    rate = (p * math.log(p / tau) if p else 0.0) + (1 - p) * math.log((1 - p) / (1 - tau))
+    return max(rate, _SLACK)
 
 
-def kl(p: float, tau: float) -> float:
-    """Relative entropy of Bernoulli ratios: evidence a sample is worth on average."""
-    p = min(max(p, 1e-12), 1 - 1e-12)
-    return max(p * math.log(p / tau) + (1 - p) * math.log((1 - p) / (1 - tau)), 1e-9)
+@lru_cache(maxsize=16)
+def _partners(severities: tuple[float, ...], resolution: float) -> NDArray[np.intp]:
+    """For every arm but the last, the highest one that closes a bracket with it."""
+    grid = np.asarray(severities)
+    near = np.searchsorted(grid, grid * (1 + resolution) * (1 + _SLACK), side="right") - 1
+    return np.maximum(near, np.arange(1, len(grid) + 1))[:-1]
+
+
+def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    p = np.clip(p, 1e-12, 1 - 1e-12)
+    entropy: NDArray[np.float64] = -p * np.log(p) - (1 - p) * np.log(1 - p)
+    return entropy

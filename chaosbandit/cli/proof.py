@@ -1,0 +1,191 @@
+"""What `demo --prove` and `--crash` show: the answer measured anew, the watchdog at work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from chaosbandit.cli.wiring import RunOptions, new_run
+from chaosbandit.core.evidence import interval
+from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.model import Bracket, Outcome, Route, Sample, Variant
+from chaosbandit.core.scenario import Scenario
+from chaosbandit.errors import Exit, HarnessError
+from chaosbandit.ports import Signal
+from chaosbandit.safety.guard import RunGuard
+from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.toxiproxy.injector import ToxiproxyInjector
+from chaosbandit.traffic.clock import SystemClock
+from chaosbandit.traffic.prober import OpenLoopProber
+
+if TYPE_CHECKING:
+    from chaosbandit.cli.stage import Stage
+
+USERS_PER_S = 100.0  # requests of the pretended users in `--crash`
+FELT_S = 0.050  # a fault counts as felt when users' requests take this much longer
+CRASH_LIMIT_S = 60.0
+CALM = 20  # normal answers in a row that end the wait for recovery
+
+
+# --- prove ----------------------------------------------------------------------------------------
+
+
+def prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: int) -> int:
+    """Inject each end of the bracket for long and print the bad ratios on stderr."""
+    return asyncio.run(_prove(stage, scenario, bracket, samples))
+
+
+async def _prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: int) -> int:
+    ends = [end for end in (bracket.held, bracket.broke) if end is not None]
+    _say(f"measuring {len(ends)} fixed latencies with {samples} requests each:")
+    for severity in ends:
+        bad = await bad_counts(stage.server, scenario, severity, samples)
+        for slo, count in zip(scenario.slos, bad, strict=True):
+            low, high = interval(samples, count, 0.05)
+            _say(
+                f"  {scenario.ladder.text(severity):>8}  {slo.name}: {count} of {samples} bad = "
+                f"{count / samples:.2%} (95 % between {low:.2%} and {high:.2%}, "
+                f"allowed {slo.bad_ratio:.2%})"
+            )
+    return Exit.ANSWERED
+
+
+async def bad_counts(
+    server: str, scenario: Scenario, severity: float, samples: int
+) -> tuple[int, ...]:
+    """Bad requests per SLO of `samples` at one fixed severity, after a warm-up of a second."""
+    run, clock, ladder = new_run(), SystemClock(), scenario.ladder
+    injector = ToxiproxyInjector(scenario, run, server)
+    expires = int(clock.epoch_s() + samples / scenario.traffic.rate_per_s + 60)
+    fault = injector.plan(_at(ladder, severity), 1, expires)
+    assert fault is not None, "a severity above zero always is a fault"
+    async with AsyncExitStack() as stack:
+        guard = await stack.enter_async_context(RunGuard(run, FaultLedger()))
+        prober = await stack.enter_async_context(OpenLoopProber(scenario.traffic, None, clock))
+        await stack.enter_async_context(guard.guard(fault))
+        await stack.enter_async_context(injector.inject(fault))
+        warmup = round(scenario.traffic.rate_per_s)
+        seen = await _send(prober, scenario, warmup + samples)
+    measured = sorted(seen, key=lambda sample: sample.seq)[warmup:]
+    return tuple(sum(not slo.sli.good(s) for s in measured) for slo in scenario.slos)
+
+
+def _at(ladder: Ladder, severity: float) -> Variant:
+    return ladder.variant(ladder.severities.index(severity))
+
+
+async def _send(prober: OpenLoopProber, scenario: Scenario, n: int) -> list[Sample]:
+    left = n
+
+    def feed(seq: int) -> Route | Signal:
+        nonlocal left
+        left -= 1
+        return Route.CANARY if left >= 0 else Signal.END
+
+    return [s async for s in prober.stream(feed, scenario.traffic.rate_per_s, {})]
+
+
+# --- crash ----------------------------------------------------------------------------------------
+
+
+def time_crash(stage: Stage, options: RunOptions) -> int:
+    """Start `run` as a child, SIGKILL it while users feel a fault, time their recovery."""
+    with tempfile.TemporaryDirectory(prefix="chaosbandit-") as folder:
+        command = [sys.executable, "-m", "chaosbandit", "run", str(stage.scenario_file), "--quiet"]
+        command += ["--journal", str(options.journal or folder)]
+        if options.seed is not None:
+            command += ["--seed", str(options.seed)]
+        engine = subprocess.Popen(
+            command,
+            env={**os.environ, **stage.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            recovery_s = asyncio.run(_watch_users(stage, engine))
+        finally:
+            engine.kill()
+            engine.wait()
+    sys.stdout.write(
+        f"The engine was killed with SIGKILL in mid-fault; {recovery_s * 1000:.0f} ms later a "
+        "user's request was answered normally, and every one after it.\n"
+    )
+    return Exit.ANSWERED
+
+
+async def _watch_users(stage: Stage, engine: subprocess.Popen[bytes]) -> float:
+    """Seconds from the kill to the end of the first of only normal answers."""
+    scenario, clock = stage.loaded().scenario, SystemClock()
+    users = _Users(clock, engine)
+    async with OpenLoopProber(scenario.traffic, None, clock) as prober:
+        stream = prober.stream(users.feed, USERS_PER_S, {})
+        async for sample in stream:
+            users.receive(sample)
+    return users.recovery_s()
+
+
+class _Users:
+    """Watches users' requests, kills the engine when they feel a fault, times recovery."""
+
+    def __init__(self, clock: SystemClock, engine: subprocess.Popen[bytes]) -> None:
+        self._clock, self._engine = clock, engine
+        self._began_s = clock.now_s()
+        self._killed_s: float | None = None
+        self._slow_in_a_row = 0
+        self._after: list[Sample] = []
+
+    def feed(self, seq: int) -> Route | Signal:
+        """Requests go out until recovery is certain, or the time is over."""
+        if self._clock.now_s() - self._began_s > CRASH_LIMIT_S:
+            return Signal.END
+        if self._killed_s is None and self._engine.poll() is not None:
+            return Signal.END
+        newest = sorted(self._after, key=lambda sample: sample.seq)[-CALM:]
+        recovered = len(newest) == CALM and all(map(_normal, newest))
+        return Signal.END if recovered else Route.CANARY
+
+    def receive(self, sample: Sample) -> None:
+        """Three slow answers in a row are a felt fault: kill."""
+        if self._killed_s is not None:
+            if sample.intended_s > self._killed_s:
+                self._after.append(sample)
+            return
+        self._slow_in_a_row = 0 if _normal(sample) else self._slow_in_a_row + 1
+        if self._slow_in_a_row >= 3:
+            os.kill(self._engine.pid, signal.SIGKILL)
+            self._killed_s = self._clock.now_s()
+
+    def recovery_s(self) -> float:
+        """Seconds from the kill until only normal answers came.
+
+        Raises:
+            HarnessError: no fault was felt, or users did not recover in time.
+        """
+        if self._killed_s is None:
+            raise HarnessError("the engine ended before users felt a fault; nothing to time")
+        ordered = sorted(self._after, key=lambda sample: sample.seq)
+        if len(ordered) < CALM or not all(map(_normal, ordered[-CALM:])):
+            raise HarnessError(
+                f"users were not well again {CRASH_LIMIT_S:g} s after the start; run `chaosbandit "
+                "clean` and look at the proxy"
+            )
+        first = next(
+            n for n in range(len(ordered)) if all(_normal(sample) for sample in ordered[n:])
+        )
+        return ordered[first].intended_s + ordered[first].latency_s - self._killed_s
+
+
+def _normal(sample: Sample) -> bool:
+    return sample.outcome is Outcome.RESPONSE and sample.latency_s < FELT_S and sample.status == 200
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,142 @@
+"""The stage of `demo`: inventory, two storefronts and a Toxiproxy as processes, and what is played.
+
+    prober -> storefront canary  -> proxy `inventory` -> inventory
+    prober -> storefront control ----------------------^
+
+Nothing here knows where the storefront breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import chaosbandit
+from chaosbandit.cli.children import child, embedded_toxiproxy
+from chaosbandit.cli.wiring import RunOptions, run_scenario
+from chaosbandit.errors import Exit, ToxiproxyError, UsageError
+from chaosbandit.scenario import Loaded, load
+from chaosbandit.toxiproxy.client import ToxiproxyClient
+
+PROXY = "inventory"
+LOCAL = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The demo's world while it stands."""
+
+    server: str  # URL of the Toxiproxy API
+    scenario_file: Path
+    environment: Mapping[str, str]  # what the scenario file's variables expand to
+
+    def loaded(self) -> Loaded:
+        """The demo scenario with the ports of this stage."""
+        return load(self.scenario_file, {**os.environ, **self.environment})
+
+
+def perform(options: RunOptions, server: str | None, prove_samples: int) -> int:
+    """Run the demo scenario on a fresh stage; with `prove_samples`, measure its answer."""
+    with standing(server) as stage:
+        loaded = stage.loaded()
+        finished = run_scenario(loaded, options)
+        code = finished.exit_code
+        if prove_samples and code in (Exit.ANSWERED, Exit.GATE_FAILED):
+            from chaosbandit.cli.proof import prove
+
+            code = max(code, prove(stage, loaded.scenario, finished.bracket, prove_samples))
+        return code
+
+
+def crash(options: RunOptions, server: str | None) -> int:
+    """Kill an engine in mid-fault and print how soon a user's request was normal again."""
+    from chaosbandit.cli.proof import time_crash
+
+    with standing(server) as stage:
+        return time_crash(stage, options)
+
+
+@contextmanager
+def standing(server: str | None) -> Iterator[Stage]:
+    """Start everything the demo needs and stop it at the end, whatever happens in between."""
+    folder = demo_folder()
+    with ExitStack() as stack:
+        url = server or stack.enter_context(embedded_toxiproxy())
+        inventory = _address(stack.enter_context(_service(folder, "inventory.py")))
+        listen = stack.enter_context(_operators_proxy(url, inventory))
+        control, canary = (
+            _address(stack.enter_context(_service(folder, "storefront.py", name, upstream)))
+            for name, upstream in (("control", inventory), ("canary", listen))
+        )
+        environment = {
+            "CB_DEMO_TOXIPROXY": url,
+            "CB_DEMO_INVENTORY": inventory,
+            "CB_DEMO_LISTEN": listen,
+            "CB_DEMO_CONTROL": control,
+            "CB_DEMO_CANARY": canary,
+        }
+        yield Stage(url, folder / "slow-inventory.yaml", environment)
+
+
+def demo_folder() -> Path:
+    """Where the sample services are: in the wheel, or in the repository."""
+    package = Path(chaosbandit.__file__).parent
+    for folder in (package / "_demo", package.parent / "scenarios" / "demo"):
+        if (folder / "storefront.py").exists():
+            return folder
+    raise UsageError(
+        f"the demo's services are not installed beside {package}; reinstall chaosbandit"
+    )
+
+
+@contextmanager
+def _service(
+    folder: Path, script: str, name: str | None = None, upstream: str | None = None
+) -> Iterator[str]:
+    command = [sys.executable, str(folder / script), "--host", LOCAL, "--port", "0"]
+    if name is not None and upstream is not None:
+        command += ["--name", name, "--inventory", upstream]
+    with child([*command, "--exit-with-stdin"], f"the demo's {script}") as url:
+        yield url
+
+
+@contextmanager
+def _operators_proxy(server: str, upstream: str) -> Iterator[str]:
+    """The proxy the canary storefront is wired to, as an operator would have made it."""
+    listen = asyncio.run(_create(server, upstream))
+    try:
+        yield listen
+    finally:
+        asyncio.run(_delete(server))
+
+
+async def _create(server: str, upstream: str) -> str:
+    try:
+        proxy = await ToxiproxyClient(server).create(PROXY, f"{LOCAL}:0", upstream)
+    except ToxiproxyError as error:
+        if error.status != 409:
+            raise
+        raise ToxiproxyError(
+            f"{server} already has a proxy named {PROXY!r}, which the demo would create; use "
+            "another server, or delete it if it is a leftover of an earlier demo: "
+            f"curl -X DELETE {server}/proxies/{PROXY}",
+            error.status,
+        ) from error
+    return proxy.listen
+
+
+async def _delete(server: str) -> None:
+    from chaosbandit.toxiproxy.adapter import PythonToxiproxy
+
+    parts = urlsplit(server)
+    await PythonToxiproxy(parts.hostname or LOCAL, parts.port or 8474).destroy(PROXY)
+
+
+def _address(url: str) -> str:
+    return urlsplit(url).netloc

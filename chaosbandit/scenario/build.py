@@ -1,0 +1,91 @@
+"""A document that was found to be right -> the core's `Scenario`."""
+
+from __future__ import annotations
+
+from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
+from chaosbandit.core.slo import SLO, ErrorBudget
+from chaosbandit.scenario import shape
+
+
+def scenario_of(document: shape.Document) -> Scenario:
+    """The immutable record every other part works with."""
+    budget = document.budget
+    return Scenario(
+        name=document.name,
+        description=document.description,
+        toxiproxy=document.toxiproxy,
+        topology=document.topology,
+        proxies=tuple(
+            Proxy(name, proxy.upstream, proxy.listen, proxy.check)
+            for name, proxy in document.proxies.items()
+        ),
+        traffic=_traffic(document.traffic),
+        slos=tuple(SLO(slo.name, slo.good, slo.objective) for slo in document.slos),
+        budget=ErrorBudget(budget.window, budget.requests, budget.spend),
+        ladders=tuple(_ladder(ladder, document.search) for ladder in document.ladders),
+        search=_search(document.search),
+        guardrails=_guardrails(document.guardrails),
+        timing=_timing(document.timing),
+        require={ladder: gate.value for ladder, gate in document.require.items()},
+        seed=document.seed,
+    )
+
+
+def _traffic(keys: shape.TrafficKeys) -> Traffic:
+    return Traffic(
+        url=keys.url,
+        control_url=keys.control_url or keys.url,
+        rate_per_s=keys.rate,
+        timeout_s=keys.timeout,
+        method=keys.method,
+        headers=dict(keys.headers),
+        fresh_connections=keys.connections == "per-request",
+        control_share=keys.control_share,
+    )
+
+
+def _ladder(
+    keys: shape.LatencyLadderKeys | shape.ErrorsLadderKeys, search: shape.SearchKeys
+) -> Ladder:
+    return Ladder(
+        name=keys.name,
+        proxy=keys.proxy,
+        kind=keys.toxic,
+        mild=keys.mild,
+        harsh=keys.harsh,
+        resolution=search.resolution,
+        jitter=keys.jitter if isinstance(keys, shape.LatencyLadderKeys) else 0.0,
+        stream=keys.stream,
+    )
+
+
+def _search(keys: shape.SearchKeys) -> Search:
+    return Search(
+        policy=keys.policy,
+        confidence=keys.confidence,
+        resolution=keys.resolution,
+        escalation=keys.escalation,
+        cost_of_bad=keys.cost_of_bad,
+        block=keys.block,
+        max_samples=keys.max_samples,
+        max_duration_s=keys.max_duration,
+    )
+
+
+def _guardrails(keys: shape.GuardrailKeys) -> Guardrails:
+    return Guardrails(
+        max_severity=keys.max_severity.value if keys.max_severity else None,
+        max_exposure_s=keys.max_exposure,
+        abort_if_bad_in_a_row=keys.abort_if_bad_in_a_row,
+        max_unresolved=keys.max_unresolved,
+    )
+
+
+def _timing(keys: shape.TimingKeys) -> Timing:
+    return Timing(
+        warmup_s=keys.warmup,
+        warmup_samples=keys.warmup_samples,
+        washout_s=keys.washout,
+        steady_samples=keys.steady_samples,
+    )

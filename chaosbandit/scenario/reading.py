@@ -1,0 +1,168 @@
+"""A scenario file -> `Loaded`, or one `ScenarioError` with all that is wrong with the file."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from chaosbandit.core.scenario import EMBEDDED, Scenario
+from chaosbandit.errors import Problem, ScenarioError
+from chaosbandit.scenario import refusals
+from chaosbandit.scenario.build import scenario_of
+from chaosbandit.scenario.checks import findings
+from chaosbandit.scenario.compose import LARGEST, compose
+from chaosbandit.scenario.shape import Document
+from chaosbandit.scenario.tree import Path as KeyPath
+from chaosbandit.scenario.tree import Tree, printable
+
+MOST_PROBLEMS = 100  # a message shows
+ENOUGH_PROBLEMS = 1000  # to stop looking: such a file is no scenario
+
+# Stands in for sections that were refused, so that the others can still be compared.
+_STAND_IN: dict[str, Any] = {
+    "version": 1,
+    "name": "stand-in",
+    "topology": "edge",
+    "proxies": {"stand-in": {"upstream": "127.0.0.1:1"}},
+    "traffic": {"url": "http://127.0.0.1/"},
+    "slos": [{"name": "stand-in", "good": "status in 2xx", "objective": "50%"}],
+    "budget": {"requests": 1000},
+    "ladders": [
+        {"name": "stand-in", "proxy": "stand-in", "toxic": "latency", "from": "1ms", "to": "1s"}
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scenario and where it came from; `source` keeps its `${VARIABLES}` unexpanded."""
+
+    scenario: Scenario = field(repr=False)  # may hold secrets
+    source: str = field(repr=False)  # for the journal
+    path: Path
+
+
+def load(path: Path, env: Mapping[str, str]) -> Loaded:
+    """Read a scenario file, whatever bytes it holds."""
+    return parse(_text(path), str(path), env)
+
+
+def parse(text: str, file_name: str, env: Mapping[str, str]) -> Loaded:
+    """Read a scenario from text; every problem of it is in the one error that is raised."""
+    tree = compose(text, file_name, env)
+    document = _document(tree) if tree.readable else None
+    if document is None or tree.problems:
+        raise ScenarioError(_in_order(tree.problems))
+    return Loaded(scenario_of(document), text, Path(file_name))
+
+
+def refuse_embedded_canary(loaded: Loaded) -> None:
+    """Refuse `embedded` with `canary`: no service is wired to a server that lives for one run."""
+    if loaded.scenario.toxiproxy != EMBEDDED or loaded.scenario.topology != "canary":
+        return
+    tree = compose(loaded.source, str(loaded.path), {})  # for the place alone
+    wanted = (
+        "the URL of the Toxiproxy the service is wired to: in `canary` a server that lives "
+        "only as long as this run serves nobody"
+    )
+    path: KeyPath = ("toxiproxy",)
+    tree.problems.clear()
+    tree.problem(path, tree.nearest(path), wanted)
+    raise ScenarioError(tree.problems)
+
+
+def _text(path: Path) -> str:
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 4)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise ScenarioError(
+            [Problem(name, 1, 1, "scenario", f"no readable file ({reason})", "a scenario file")]
+        ) from None
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ScenarioError([Problem(name, 1, 1, "scenario", "UTF-16", "UTF-8 text")])
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        if len(raw) > LARGEST:  # may be cut inside a character: the size is what is wrong
+            return raw.decode(errors="replace")
+        line_start = raw.rfind(b"\n", 0, error.start) + 1
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = len(raw[line_start : error.start].decode(errors="replace")) + 1
+        found = f"the byte 0x{raw[error.start]:02x}"
+        raise ScenarioError(
+            [Problem(name, line, column, "scenario", found, "UTF-8 text")]
+        ) from None
+
+
+def _document(tree: Tree) -> Document | None:
+    if not isinstance(tree.data, dict):
+        if not tree.is_broken(()):
+            found = "nothing" if tree.data is None else None
+            place = tree.nearest(())
+            tree.problem((), place, "a mapping that starts with `version: 1`", found)
+        return None
+    data = copy.deepcopy(tree.data)
+    for error in _errors(data):
+        if refusals.is_unknown_key(error):
+            if len(tree.problems) < ENOUGH_PROBLEMS:
+                refusals.report(tree, error)
+            _remove(data, refusals.path_of(error))
+    refused = set()
+    for error in _errors(data):
+        if len(tree.problems) < ENOUGH_PROBLEMS:
+            refusals.report(tree, error)
+        refused.add(str(error["loc"][0]))
+    return _compare(tree, data, refused)
+
+
+def _compare(tree: Tree, data: dict[str, Any], refused: set[str]) -> Document:
+    kept = {section: value for section, value in data.items() if section not in refused}
+    stand_ins = {section: _STAND_IN[section] for section in refused if section in _STAND_IN}
+    document = Document.model_validate({**kept, **stand_ins})
+
+    def shown(path: KeyPath) -> str:
+        return tree.values[path].shown if path in tree.values else refusals.default_of(path)
+
+    for finding in findings(document, refused, shown):
+        if tree.is_broken(finding.path):
+            continue
+        if finding.key:
+            place = tree.keys[finding.path]
+            tree.problem(finding.path, place, finding.wanted, f"`{printable(place.shown)}`")
+        else:
+            tree.problem(finding.path, tree.nearest(finding.path), finding.wanted)
+    return document
+
+
+def _errors(data: dict[str, Any]) -> Sequence[Any]:
+    try:
+        Document.model_validate(data)
+    except ValidationError as error:
+        return error.errors(include_url=False, include_input=False)
+    return ()
+
+
+def _remove(data: Any, path: KeyPath) -> None:
+    for part in path[:-1]:
+        data = data[part]
+    del data[path[-1]]
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    ordered = sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+    if len(ordered) <= MOST_PROBLEMS:
+        return ordered
+    last = ordered[MOST_PROBLEMS - 1]
+    more = Problem(
+        last.file, last.line, last.column, "scenario", "more problems", "those above mended first"
+    )
+    return [*ordered[:MOST_PROBLEMS], more]

@@ -1,0 +1,229 @@
+"""The embedded Toxiproxy server as a process: `python -m chaosbandit.toxiproxy.server`.
+
+Speaks HTTP with h11, answers with `api`, and ends cleanly on SIGINT, SIGTERM or, if asked to, with
+the process that started it. Must start fast, so it imports nothing large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import h11
+
+from chaosbandit.errors import ToxiproxyError
+from chaosbandit.toxiproxy.api import Api, Request, Response
+from chaosbandit.toxiproxy.listening import AddressError, bound_address, listening_socket, resolve
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8474
+
+_IDLE_TIMEOUT_S = 60.0
+_READ_BYTES = 64 * 1024
+_LARGEST_BODY_BYTES = 16 * 1024 * 1024
+
+
+async def serve(
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    *,
+    seed: int | None = None,
+    ready: Callable[[str, int], None] | None = None,
+) -> None:
+    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with running(host, port, seed=seed) as (bound_host, bound_port):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        try:
+            if ready is not None:
+                ready(bound_host, bound_port)
+            await stopped.wait()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    host: str = DEFAULT_HOST, port: int = 0, *, seed: int | None = None
+) -> AsyncIterator[tuple[str, int]]:
+    """Have a server on the running loop and yield its host and port; leaving closes everything."""
+    api = Api(secrets.randbits(64) if seed is None else seed)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        sock = listening_socket(await resolve(place))
+    except AddressError as error:
+        raise ToxiproxyError(
+            f"the Toxiproxy API cannot listen on {place}: found '{error}', wanted a free address "
+            "of this machine; stop what uses it or choose another port (0 takes any free one)"
+        ) from None
+    address = bound_address(sock)
+    clients = _Clients(api)
+    server = await asyncio.start_server(clients.serve, sock=sock)
+    try:
+        yield address.host, address.port
+    finally:
+        server.close()
+        await clients.close()
+        await api.close()
+
+
+class _Clients:
+    """The HTTP connections to one API."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection, one after the other."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        connection = h11.Connection(h11.SERVER)
+        try:
+            while await self._answer_one(connection, reader, writer):
+                connection.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            writer.write(_refuse(connection, error.error_status_hint))
+        except (OSError, TimeoutError, h11.LocalProtocolError):
+            pass  # the client is gone, or has nothing more to say
+        except asyncio.CancelledError:
+            pass  # the server ends; a cancelled connection is not worth a message
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer_one(
+        self,
+        connection: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        request = await _read_request(connection, reader, writer)
+        if request is None:
+            return False
+        response = await self._api.answer(request)
+        with_body = request.method != "HEAD"
+        writer.write(_response_bytes(connection, response, with_body=with_body))
+        await writer.drain()
+        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+
+async def _read_request(
+    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Request | None:
+    head: h11.Request | None = None
+    body = bytearray()
+    while True:
+        match connection.next_event():
+            case h11.Request() as head:
+                pass
+            case h11.Data(data=data):
+                body += data
+                if len(body) > _LARGEST_BODY_BYTES:
+                    raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+            case h11.EndOfMessage() if head is not None:
+                return _request(head, bytes(body))
+            case h11.NEED_DATA:
+                if connection.they_are_waiting_for_100_continue:
+                    go_on = h11.InformationalResponse(status_code=100, headers=[])
+                    writer.write(connection.send(go_on) or b"")
+                async with asyncio.timeout(_IDLE_TIMEOUT_S):
+                    connection.receive_data(await reader.read(_READ_BYTES))
+            case _:
+                return None
+
+
+def _request(head: h11.Request, body: bytes) -> Request:
+    agent = next((value for name, value in head.headers if name == b"user-agent"), b"")
+    return Request(
+        head.method.decode("ascii"), head.target.decode("latin-1"), agent.decode("latin-1"), body
+    )
+
+
+def _response_bytes(connection: h11.Connection, response: Response, *, with_body: bool) -> bytes:
+    headers = {**response.headers, "Date": time.strftime(_DATE_FORMAT, time.gmtime())}
+    if response.content_type:
+        headers["Content-Type"] = response.content_type
+    if response.status != 204:
+        headers["Content-Length"] = str(len(response.body))
+    events: list[h11.Event] = [
+        h11.Response(status_code=response.status, headers=[*headers.items()])
+    ]
+    if response.body and with_body:
+        events.append(h11.Data(data=response.body))
+    events.append(h11.EndOfMessage())
+    return b"".join(connection.send(event) or b"" for event in events)
+
+
+def _refuse(connection: h11.Connection, status: int) -> bytes:
+    if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        return b""
+    headers = {"Connection": "close"}
+    response = Response(status, b"Bad Request", "text/plain; charset=utf-8", headers)
+    return _response_bytes(connection, response, with_body=True)
+
+
+_DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server as a command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.exit_with_stdin:
+        threading.Thread(target=_stop_at_end_of_stdin, daemon=True).start()
+    try:
+        asyncio.run(serve(options.host, options.port, seed=options.seed, ready=_say_ready))
+    except ToxiproxyError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return int(error.exit_code)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chaosbandit-toxiproxy", description="A Toxiproxy-compatible server."
+    )
+    parser.add_argument("--host", default=DEFAULT_HOST, help="address of the API (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port of the API, 0 for any (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, help="makes all draws of toxics reproducible")
+    parser.add_argument(
+        "--exit-with-stdin", action="store_true", help="end when standard input ends"
+    )
+    return parser
+
+
+def _say_ready(host: str, port: int) -> None:
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"toxiproxy listening on http://{place}", flush=True)  # noqa: T201
+
+
+def _stop_at_end_of_stdin() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

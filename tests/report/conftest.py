@@ -1,0 +1,260 @@
+"""Hand-made runs for the reports: real events through the real fold, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import pytest
+
+from chaosbandit.core.campaign import (
+    Campaign,
+    Decided,
+    Event,
+    ExposureEnded,
+    ExposureStarted,
+    Observed,
+    RunStarted,
+    SteadyStateMeasured,
+    Stopped,
+    WashedOut,
+    apply,
+    begin,
+)
+from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.model import (
+    Dose,
+    Expose,
+    Health,
+    Outcome,
+    Phase,
+    Purpose,
+    Route,
+    Sample,
+    Stop,
+    Validity,
+)
+from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Traffic
+from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+
+LADDER = Ladder("slow-inventory", "inventory", "latency", 0.010, 1.0, 0.10)
+SLOS = (
+    SLO("availability", SLI("status in 2xx-3xx", ((200, 399),)), 0.90),
+    SLO("latency", SLI("latency <= 400ms", (), 0.4), 0.90),
+)
+
+
+class Story:
+    """A run told step by step; `moments` holds every event with the campaign after it."""
+
+    def __init__(self, requests: int = 20_000, cap: float | None = None, gate: float = 0.15):
+        scenario = Scenario(
+            name="storefront-slow-inventory",
+            toxiproxy="http://127.0.0.1:8474",
+            topology="canary",
+            proxies=(Proxy("inventory", "127.0.0.1:9001", "127.0.0.1:9101"),),
+            traffic=Traffic("http://127.0.0.1:9200/{n}", "http://127.0.0.1:9100/{n}", 50.0, 2.0),
+            slos=SLOS,
+            budget=ErrorBudget(30 * 86400.0, requests, 0.05),
+            ladders=(LADDER,),
+            guardrails=Guardrails(max_severity=cap),
+            require={"slow-inventory": gate},
+        )
+        self.campaign = begin(scenario, LADDER)
+        self.moments: list[tuple[Event, Campaign]] = []
+        self.now_s = 100.0
+        self._seq = 0
+        self._decision = 0
+
+    def tell(self, event: Event) -> Story:
+        self.campaign = apply(self.campaign, event)
+        self.moments.append((event, self.campaign))
+        return self
+
+    def start(self) -> Story:
+        return self.tell(
+            RunStarted(
+                run="3fa9c1",
+                name="storefront-slow-inventory",
+                seed=7,
+                version="0.1.0",
+                epoch_s=1.8e9,
+                now_s=self.now_s,
+                source="version: 1\n",
+                server="http://127.0.0.1:8474",
+                server_version="2.12.0",
+            )
+        )
+
+    def send(self, phase: Phase, route: Route, good: int, bad: int = 0, dose_s: float = 0) -> Story:
+        decision = self._decision if phase is Phase.MEASURE else None
+        for index in range(good + bad):
+            self.now_s += 0.02
+            self._seq += 1
+            latency_s = 0.005 + dose_s if index < good else 0.9
+            sample = Sample(
+                self._seq, route, self.now_s, self.now_s, latency_s, Outcome.RESPONSE, 200
+            )
+            self.tell(Observed(phase, decision, (sample,)))
+        return self
+
+    def steady(self, met: bool = True) -> Story:
+        self.send(Phase.STEADY, Route.CONTROL, 40).send(Phase.STEADY, Route.CANARY, 40)
+        why = "every SLO holds" if met else "latency is not met on the canary route: 30 of 100 bad"
+        return self.tell(SteadyStateMeasured(met, why, (0.01, 0.01), 1, 0.006, 0.002, self.now_s))
+
+    def inject(self, severity: float, purpose: Purpose, samples: int) -> Story:
+        arm = min(range(len(LADDER.severities)), key=lambda a: abs(LADDER.severities[a] - severity))
+        bets = (0.02, 0.02) if purpose is Purpose.HELD else (0.5, 0.5)
+        self._decision += 1
+        expose = Expose(LADDER.variant(arm), samples, purpose, bets, why="halves the gap")
+        self.tell(Decided(self._decision, expose, 0, self.now_s))
+        n = len(self.campaign.exposures) + 1
+        name = f"cb.3fa9c1.1800000090.{n}.inventory"
+        return self.tell(ExposureStarted(n, arm, LADDER.severities[arm], name, self.now_s))
+
+    def expose(
+        self,
+        severity: float,
+        purpose: Purpose,
+        good: int,
+        bad: int = 0,
+        *,
+        felt: float = 1.0,
+        void: str = "",
+        lost: int = 0,
+    ) -> Story:
+        self.inject(severity, purpose, good + bad)
+        current = self.campaign.current
+        assert current is not None
+        dose_s = current.severity * felt
+        self.send(Phase.WARMUP, Route.CANARY, 5, dose_s=dose_s)
+        self.send(Phase.MEASURE, Route.CONTROL, 10)
+        self.send(Phase.MEASURE, Route.CHECK, 3, dose_s=current.severity)
+        self.send(Phase.MEASURE, Route.CANARY, good, bad, dose_s)
+        self.send(Phase.WASHOUT, Route.CANARY, 10)
+        self.tell(WashedOut(current.n, True, "0 of the last 10 bad", False, self.now_s))
+        dose = Dose(current.severity, current.severity + 0.001, dose_s)
+        validity = Validity(not void, void)
+        return self.tell(
+            ExposureEnded(
+                n=current.n,
+                arm=current.arm,
+                validity=validity,
+                dose=dose,
+                health=Health(0.002, 0.1, 0),
+                lost=lost,
+                halted=None,
+                now_s=self.now_s,
+            )
+        )
+
+    def stop(
+        self, reason: str, exit_code: int, *, answered: bool = False, dirty: str = ""
+    ) -> Story:
+        self.tell(Decided(self._decision + 1, Stop(reason, answered), 0, self.now_s))
+        why = dirty or "the data path is back in the control band"
+        return self.tell(Stopped(reason, answered, exit_code, not dirty, why, self.now_s))
+
+
+class Told(NamedTuple):
+    campaign: Campaign
+    moments: list[tuple[Event, Campaign]]
+
+
+class Tell(Protocol):
+    def __call__(self, name: str) -> Told: ...
+
+
+def _answered(story: Story) -> Story:
+    story.start().steady()
+    story.expose(0.1, Purpose.SEARCH, 20).expose(0.19, Purpose.HELD, 80)
+    return story.expose(0.205, Purpose.BROKE, 0, 12).stop("the bracket is closed", 0, answered=True)
+
+
+def _open(story: Story) -> Story:
+    story.start().steady().expose(0.1, Purpose.HELD, 80)
+    return story.expose(0.4, Purpose.BROKE, 0, 12).stop("search.max_duration is over", 4)
+
+
+def _held_at_cap(story: Story) -> Story:
+    held = LADDER.severities[-1]
+    story.start().steady().expose(held, Purpose.HELD, 80, felt=0.2)
+    return story.stop("the harshest severity allowed holds", 0, answered=True)
+
+
+def _broke_at_once(story: Story) -> Story:
+    story.start().steady().expose(LADDER.severities[0], Purpose.BROKE, 0, 12)
+    return story.stop("the mildest severity breaks", 3, answered=True)
+
+
+def _out_of_budget(story: Story) -> Story:
+    story.start().steady().expose(0.19, Purpose.HELD, 30, 1).expose(0.25, Purpose.SEARCH, 10, 3)
+    return story.stop("the error budget of this run has 1 bad request left", 5)
+
+
+def _interrupted(story: Story) -> Story:
+    story.start().steady().expose(0.1, Purpose.HELD, 80)
+    story.expose(0.3, Purpose.SEARCH, 5, 2, void="interrupted with 4 requests in flight", lost=4)
+    return story.stop("interrupted by the operator", 130)
+
+
+def _guardrail(story: Story) -> Story:
+    story.start().steady().expose(0.1, Purpose.HELD, 80)
+    return story.stop("120 ms is above guardrails.max_severity 100 ms", 5)
+
+
+def _not_exercised(story: Story) -> Story:
+    story.start().steady()
+    story.expose(0.1, Purpose.HELD, 80, felt=0.0).expose(1.0, Purpose.HELD, 80, felt=0.0)
+    return story.stop("path not exercised", 4)
+
+
+def _not_steady(story: Story) -> Story:
+    return story.start().steady(met=False).stop("latency is not met on the canary route", 6)
+
+
+def _not_clean(story: Story) -> Story:
+    dirty = "could not remove cb.3fa9c1.1800000090.1.inventory\n  curl -X DELETE http://..."
+    return story.start().steady().expose(0.1, Purpose.HELD, 80).stop(dirty, 7, dirty=dirty)
+
+
+def _void(story: Story) -> Story:
+    story.start().steady()
+    for _ in range(3):
+        story.expose(0.1, Purpose.HELD, 20, void="not delivered: 3 ms of 100 ms arrived")
+    return story.stop("3 void exposures in a row", 6)
+
+
+def _cut_off(story: Story) -> Story:
+    return story.start().steady().inject(0.1, Purpose.HELD, 80)
+
+
+STORIES: dict[str, tuple[Callable[[Story], Story], Callable[[], Story]]] = {
+    "answered": (_answered, Story),
+    "open": (_open, Story),
+    "held at the cap": (_held_at_cap, Story),
+    "broke at once": (_broke_at_once, Story),
+    "out of budget": (_out_of_budget, lambda: Story(requests=1000)),
+    "interrupted": (_interrupted, Story),
+    "guardrail": (_guardrail, lambda: Story(cap=0.11)),
+    "not exercised": (_not_exercised, Story),
+    "not steady": (_not_steady, Story),
+    "not clean": (_not_clean, Story),
+    "void": (_void, Story),
+    "cut off": (_cut_off, Story),
+}
+
+
+@pytest.fixture(scope="session")
+def tell() -> Tell:
+    told: dict[str, Told] = {}
+
+    def tell_it(name: str) -> Told:
+        if name not in told:
+            plot, made = STORIES[name]
+            story = plot(made())
+            told[name] = Told(story.campaign, story.moments)
+        return told[name]
+
+    return tell_it
