@@ -1,7 +1,7 @@
 """How many samples the policies need to find a breaking point, against the theoretical limit.
 
-`python benchmarks/search.py --runs 200` prints the table of `families` for one policy. The loop here
-is the smallest that can drive a policy: no clock, no journal, no target but a formula.
+`python benchmarks/search.py --runs 200` prints the table of all families for one policy. The loop
+here is the smallest that can drive a policy: no clock, no journal, no target but a formula.
 """
 
 from __future__ import annotations
@@ -11,19 +11,25 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from chaosbandit.core.campaign import Arm, Campaign
-from chaosbandit.core.evidence import Certificate, claimed_bracket
+from chaosbandit.core.evidence import Certificate, claimed_bracket, within
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Expose, Purpose, Stop
+from chaosbandit.core.model import Expose, Stop
 from chaosbandit.core.policies import policy
+from chaosbandit.core.policies.certify import entropy_rate
 from chaosbandit.core.response import Belief
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+
+_NORMAL = NormalDist()
+_CEILING = 0.95
+_CONTROL_SHARE = 0.1  # of tau: the bad ratio at no severity
 
 Response = Callable[[float], tuple[float, ...]]  # severity -> bad ratio per SLO
 Draw = Callable[[tuple[float, ...], int, Generator], NDArray[np.bool_]]
@@ -104,7 +110,7 @@ def campaign_run(
     *,
     setup_samples: float = 0.0,
     draw: Draw = independent,
-    control_share: float = 0.1,
+    control_share: float = _CONTROL_SHARE,
 ) -> Run:
     """Drive the scenario's policy to its end against a response."""
     slo_ratios = tuple(slo.bad_ratio * control_share for slo in scenario.slos)
@@ -136,7 +142,7 @@ def fold(campaign: Campaign, batch: Expose, bad: NDArray[np.bool_]) -> Campaign:
         certificate=campaign.certificate.observe(arm, batch.purpose, batch.bets, rows),
         one_sided=campaign.one_sided.observe(arm, batch.purpose, batch.bets, rows),
         beliefs=tuple(belief.observe(arm, len(bad) - n, n) for belief, n in beliefs),
-        arms=campaign.arms[:arm] + (after,) + campaign.arms[arm + 1 :],
+        arms=(*campaign.arms[:arm], after, *campaign.arms[arm + 1 :]),
         standing=arm,
         highest_exposed=max(arm, campaign.highest_exposed or 0),
         spent_samples=campaign.spent_samples + len(bad),
@@ -192,3 +198,133 @@ def _false_claim(
         broke is not None
         and all(p < tau - slack for p, tau in zip(response(severities[broke]), taus, strict=True))
     )
+
+
+def _steps(*levels: tuple[float, float]) -> Callable[[float, float], float]:
+    """p by severity / breaking point: the last level (from this ratio on, bad ratio / tau)."""
+
+    def ratio(relative: float, tau: float) -> float:
+        reached = [level for start, level in levels if relative >= start]
+        return min(reached[-1] * tau, _CEILING) if reached else _CONTROL_SHARE * tau
+
+    return ratio
+
+
+def _smooth(rise: Callable[[float, float], float]) -> Callable[[float, float], float]:
+    """p = floor + (ceiling - floor) rise(log relative severity, rise at the breaking point)."""
+
+    def ratio(relative: float, tau: float) -> float:
+        floor = _CONTROL_SHARE * tau
+        at_crossing = (tau - floor) / (_CEILING - floor)
+        return floor + (_CEILING - floor) * rise(math.log(relative), at_crossing)
+
+    return ratio
+
+
+def _logistic(width: float) -> Callable[[float, float], float]:
+    def rise(u: float, at_crossing: float) -> float:
+        slope = u / width + math.log(at_crossing / (1 - at_crossing))
+        return 1 / (1 + math.exp(-max(min(slope, 60.0), -60.0)))
+
+    return _smooth(rise)
+
+
+# Name -> bad ratio by (severity / breaking point, tau). None of the smooth ones but the logistic
+# is among the model's hypotheses.
+FAMILIES: dict[str, Callable[[float, float], float]] = {
+    "cliff": lambda relative, tau: _CEILING if relative >= 1 else _CONTROL_SHARE * tau,
+    "soft": lambda relative, tau: 0.2 if relative >= 1 else _CONTROL_SHARE * tau,
+    "width-0.1": _logistic(0.1),
+    "width-0.3": _logistic(0.3),
+    "probit": _smooth(lambda u, at: _NORMAL.cdf(u / 0.2 + _NORMAL.inv_cdf(at))),
+    "weibull": _smooth(lambda u, at: -math.expm1(math.log1p(-at) * math.exp(min(5 * u, 60.0)))),
+    "plateau": _steps((1 / 3, 0.5), (1.0, math.inf)),
+    "two-steps": _steps((1.0, 3.0), (2.0, math.inf)),
+}
+
+
+def response_of(family: str, breaking_point: float, tau: float) -> Response:
+    """One SLO's response: crosses tau at the breaking point."""
+    ratio = FAMILIES[family]
+    return lambda severity: (ratio(severity / breaking_point, tau),)
+
+
+def limit_of(response: Response, scenario: Scenario) -> float:
+    """Samples no delta-correct method can beat on average (statistics.md, section 1).
+
+    Garivier & Kaufmann 2016, minimised over the pairs of arms that close a bracket.
+    """
+    severities, tau = scenario.ladder.severities, scenario.slos[0].bad_ratio
+    delta, resolution = 1.0 - scenario.search.confidence, scenario.search.resolution
+    ratios = [response(severity)[0] for severity in severities]
+    costs = [entropy_rate(delta, 1.0 - delta) / entropy_rate(ratio, tau) for ratio in ratios]
+    best = math.inf
+    for low in range(len(severities) - 1):
+        high = low + 1
+        while high < len(severities) and within(severities, low, high, resolution):
+            if ratios[low] < tau < ratios[high]:
+                best = min(best, costs[low] + costs[high])
+            high += 1
+    return best
+
+
+def breaking_point(scenario: Scenario, rng: Generator) -> float:
+    """A random one, log-uniform, away from the ladder's ends."""
+    severities = scenario.ladder.severities
+    low, high = math.log(2 * severities[0]), math.log(severities[-1] / 2)
+    return math.exp(rng.uniform(low, high))
+
+
+def row(family: str, scenario: Scenario, runs: int, seed: int, setup_samples: float) -> str:
+    """One line of the table."""
+    results, limits = [], []
+    for run in range(runs):
+        rng = np.random.default_rng([seed, run])
+        tau = scenario.slos[0].bad_ratio
+        response = response_of(family, breaking_point(scenario, rng), tau)
+        limits.append(limit_of(response, scenario))
+        results.append(campaign_run(response, scenario, rng, setup_samples=setup_samples))
+    ratios = [result.samples / limit for result, limit in zip(results, limits, strict=True)]
+    decide_ms = 1e3 * sum(r.decide_s for r in results) / sum(r.decisions for r in results)
+    return (
+        f"{scenario.slos[0].bad_ratio:7.2%}  {family:10} {np.median(limits):8.0f} "
+        f"{np.median([r.samples for r in results]):8.0f} {np.median(ratios):8.2f} "
+        f"{np.mean(ratios):6.2f} {np.quantile(ratios, 0.9):6.2f} "
+        f"{np.mean([r.bad for r in results]):8.1f} {np.mean([r.exposures for r in results]):6.1f} "
+        f"{sum(not r.stop.answered for r in results):7} {sum(r.wrong for r in results):5}/{runs}"
+        f" {decide_ms:7.2f}"
+    )
+
+
+def main() -> None:
+    """Print the table that the options ask for."""
+    parser = argparse.ArgumentParser(description="Samples per certified bracket, simulated.")
+    parser.add_argument("--policy", default="certify")
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--tau", nargs="+", type=float, default=[0.01, 0.05])
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--setup", type=float, default=0.0, help="samples an exposure costs in time"
+    )
+    parser.add_argument("--cost-of-bad", type=float, default=0.0)
+    parser.add_argument("--max-samples", type=int, default=5_000_000)
+    options = parser.parse_args()
+    print(
+        f"policy {options.policy}, set-up {options.setup:g} samples, {options.runs} runs a row\n"
+        "    tau  family        limit   median  med/lim   mean    p90  mean bad  expos unanswd"
+        "  wrong     ms"
+    )
+    for tau in options.tau:
+        search = Search(
+            policy=options.policy,
+            cost_of_bad=options.cost_of_bad,
+            max_samples=options.max_samples,
+        )
+        scenario = scenario_of((tau,), search=search)
+        for family in options.families:
+            print(row(family, scenario, options.runs, options.seed, options.setup), flush=True)
+
+
+if __name__ == "__main__":
+    main()

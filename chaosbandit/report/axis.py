@@ -77,12 +77,11 @@ def line(scale: Scale, marks: Marks, glyphs: Glyphs = UNICODE) -> Row:
             cells.append((glyphs.broke if column == broke else glyphs.line, BROKE))
         else:
             cells.append((glyphs.gap, OPEN))
-    for severity, glyph, style in (
-        (marks.believed, glyphs.believed, OPEN),
-        (marks.now, glyphs.now, NOW),
-    ):
-        if severity is not None:
-            cells[scale.column(severity)] = (glyph, style)
+    believed = None if marks.believed is None else scale.column(marks.believed)
+    if believed is not None and held < believed < broke:  # a belief never hides a certificate
+        cells[believed] = (glyphs.believed, OPEN)
+    if marks.now is not None:
+        cells[scale.column(marks.now)] = (glyphs.now, NOW)
     return _joined(cells)
 
 

@@ -22,6 +22,7 @@ from chaosbandit.report.scene import Scene, watch
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
     from rich.text import Text
 
 REDRAWS_PER_S = 8.0
@@ -31,20 +32,12 @@ class LiveView:
     """Sink that redraws a picture of the run in place; one line a finished exposure scrolls by."""
 
     def __init__(self, console: Console, now_s: Callable[[], float] = time.monotonic) -> None:
-        from rich.live import Live
-
         self._console, self._now_s = console, now_s
         self._glyphs = glyphs_of(console)
         self._started_s = now_s()
         self._shown: tuple[Scene, Campaign] | None = None
         self._scene = Scene()
-        self._live = Live(
-            console=console,
-            get_renderable=self._picture,
-            refresh_per_second=REDRAWS_PER_S,
-            transient=True,
-            redirect_stdout=False,
-        )
+        self._live = _redrawn(console, self._picture)
 
     def accept(self, event: Event, campaign: Campaign) -> None:
         """Remember the newest campaign; the view's own thread draws it when it is time."""
@@ -101,6 +94,24 @@ class LiveView:
         return text_of([], self._console.encoding)
 
 
+def _redrawn(console: Console, picture_now: Callable[[], Text]) -> Live:
+    """rich's live display, whose thread survives a terminal that fails."""
+    from rich.live import Live
+
+    class Patient(Live):
+        def refresh(self) -> None:
+            with suppress(Exception):
+                super().refresh()
+
+    return Patient(
+        console=console,
+        get_renderable=picture_now,
+        refresh_per_second=REDRAWS_PER_S,
+        transient=True,
+        redirect_stdout=False,
+    )
+
+
 def text_of(rows: list[Row], encoding: str) -> Text:
     """Rows of pieces as one text of rich."""
     from rich.text import Text
@@ -122,7 +133,19 @@ def progress(stream: TextIO) -> LiveView | PlainLines:
     """The view that suits the stream: live on a terminal that can redraw, else plain lines."""
     if not stream.isatty():
         return PlainLines(stream)
+    console = console_on(stream)
+    return PlainLines(stream) if console.is_dumb_terminal else LiveView(console)
+
+
+def console_on(stream: TextIO) -> Console:
+    """A console of rich that falls silent when its terminal goes away.
+
+    rich's own would redirect our stdout, the place of the result, and end the process.
+    """
     from rich.console import Console
 
-    console = Console(file=stream)
-    return PlainLines(stream) if console.is_dumb_terminal else LiveView(console)
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    return Patient(file=stream)

@@ -36,7 +36,7 @@ class Stage(StrEnum):
     MEASURING = "measuring"
     DRAINING = "draining"
     WASHING_OUT = "washing out"
-    CLEANING = "verifying that all is clean"
+    CLEANING = "verifying clean"
     ENDED = "ended"
 
 
@@ -44,9 +44,9 @@ class Stage(StrEnum):
 DOSED = frozenset({Stage.INJECTING, Stage.WARMING_UP, Stage.MEASURING, Stage.DRAINING})
 
 PURPOSES = {
-    Purpose.SEARCH: "to find where it breaks",
-    Purpose.HELD: "to certify that it holds",
-    Purpose.BROKE: "to certify that it breaks",
+    Purpose.SEARCH: "to find the edge",
+    Purpose.HELD: "to show it holds",
+    Purpose.BROKE: "to show it breaks",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chaosbandit.core.slo import SLO, ErrorBudget
-from chaosbandit.scenario.shape import Document, ErrorsLadderKeys
+from chaosbandit.scenario.shape import Document, ErrorsLadderKeys, LadderKeys
 from chaosbandit.scenario.spelling import Amount, did_you_mean
 from chaosbandit.scenario.tree import Path
 
@@ -130,7 +130,7 @@ def _gates_can_be_answered(document: Document, shown: Shown) -> Iterator[Finding
             yield Finding(path, f"the name of a ladder{guess}", key=True)
         elif gate.kind != ladder.toxic:
             yield Finding(path, _unit(ladder.toxic))
-        elif not ladder.mild <= gate.value < _harshest(ladder.harsh, cap):
+        elif not ladder.mild <= gate.value < _harshest(ladder, cap):
             wanted = f"a gate the search can answer: {_span(shown)}, below `to` and `max_severity`"
             yield Finding(path, wanted)
 
@@ -184,8 +184,8 @@ def _unit(toxic: str) -> str:
     return "a duration, as the ladder's" if toxic == "latency" else "a share, as the ladder's"
 
 
-def _harshest(harsh: float, cap: Amount | None) -> float:
-    return harsh if cap is None else min(harsh, cap.value)
+def _harshest(ladder: LadderKeys, cap: Amount | None) -> float:
+    return min(ladder.harsh, cap.value) if cap and cap.kind == ladder.toxic else ladder.harsh
 
 
 def _names(known: Sequence[str]) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from chaosbandit.scenario.tree import Path, Place, Tree, printable
 
 DEEPEST = 50
 LARGEST = 256 * 1024  # bytes
+ENOUGH_PROBLEMS = 1000  # to stop looking: such a file is no scenario
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 15 times as fast
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -108,6 +109,8 @@ class _Composer:
     def read(self, events: Iterator[Any]) -> None:
         """Fold the events into the tree."""
         for event in events:
+            if len(self._tree.problems) >= ENOUGH_PROBLEMS:
+                raise _UnreadableError
             match event:
                 case yaml.DocumentStartEvent():
                     self._documents += 1

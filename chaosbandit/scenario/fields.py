@@ -111,8 +111,11 @@ Truth = Annotated[
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": r"\$\{"}]}),
 ]
 Address = Annotated[str, reads(addresses.host_port), _ADDRESS]
-Url = Annotated[str, reads(addresses.url), _URL]
 NumberedUrl = Annotated[str, reads(addresses.numbered_url), _URL]
+# Keys that may be left out, but not left empty: a guardrail without a value is a mistake.
+ListenAddress = Annotated[str | None, reads(addresses.host_port), _ADDRESS]
+CheckUrl = Annotated[str | None, reads(addresses.url), _URL]
+ControlUrl = Annotated[str | None, reads(addresses.numbered_url), _URL]
 Toxiproxy = Annotated[
     str, reads(addresses.toxiproxy), _text(_or_variable("^embedded$|" + addresses.URL_PATTERN))
 ]
@@ -183,7 +186,7 @@ Resolution = Annotated[
     reads(spelling.share, lambda found: 0.01 <= found <= 1, "a share from 1% to 100%"),
     _SHARE,
 ]
-Severity = Annotated[Amount, reads(spelling.amount), _SEVERITY]
+Severity = Annotated[Amount | None, reads(spelling.amount), _SEVERITY]
 Gate = Annotated[Amount, reads(spelling.gate), _text(_or_variable(r"^>[^=]"))]
 
 Escalation = Annotated[
@@ -197,8 +200,8 @@ CostOfBad = Annotated[
     _NUMBER,
 ]
 Requests = Annotated[int, _count(1, 10**13), _WHOLE]
-Samples = Annotated[int, _count(1, 10**7), _WHOLE]
+Samples = Annotated[int | None, _count(1, 10**7), _WHOLE]
 SteadySamples = Annotated[int, _count(20, 10**6), _WHOLE]
 WarmupSamples = Annotated[int, _count(0, 10**5), _WHOLE]
 Limit = Annotated[int, _count(1, 10**4), _WHOLE]
-Seed = Annotated[int, _count(0, 2**63 - 1), _WHOLE]
+Seed = Annotated[int | None, _count(0, 2**63 - 1), _WHOLE]

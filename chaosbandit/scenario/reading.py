@@ -15,13 +15,12 @@ from chaosbandit.errors import Problem, ScenarioError
 from chaosbandit.scenario import refusals
 from chaosbandit.scenario.build import scenario_of
 from chaosbandit.scenario.checks import findings
-from chaosbandit.scenario.compose import LARGEST, compose
+from chaosbandit.scenario.compose import ENOUGH_PROBLEMS, LARGEST, compose
 from chaosbandit.scenario.shape import Document
 from chaosbandit.scenario.tree import Path as KeyPath
 from chaosbandit.scenario.tree import Tree, printable
 
 MOST_PROBLEMS = 100  # a message shows
-ENOUGH_PROBLEMS = 1000  # to stop looking: such a file is no scenario
 
 # Stands in for sections that were refused, so that the others can still be compared.
 _STAND_IN: dict[str, Any] = {

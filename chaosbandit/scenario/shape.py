@@ -35,13 +35,13 @@ class ProxyKeys(_Keys):
     """A dependency's proxy."""
 
     upstream: f.Address = key("Where the dependency really is.", "127.0.0.1:9001")
-    listen: f.Address | None = key(
+    listen: f.ListenAddress = key(
         "Where the proxy listens; needed in `canary`, where a service is wired to it. "
         "In `edge` a free port is taken when it is left out.",
         "127.0.0.1:9101",
         None,
     )
-    check: f.Url | None = key(
+    check: f.CheckUrl = key(
         "A URL the dependency answers through the proxy, to measure the dose that arrives.",
         "http://127.0.0.1:9101/stock/1",
         None,
@@ -61,7 +61,7 @@ class TrafficKeys(_Keys):
         "What is asked for: in `canary` of the canary instance. `{n}` becomes the sample's number.",
         "http://127.0.0.1:9200/product/{n}",
     )
-    control_url: f.NumberedUrl | None = key(
+    control_url: f.ControlUrl = key(
         "The same of a healthy instance beside it; needed in `canary`, elsewhere it is `url`.",
         "http://127.0.0.1:9100/product/{n}",
         None,
@@ -173,12 +173,12 @@ class SearchKeys(_Keys):
     cost_of_bad: f.CostOfBad = key(
         "How many samples it is worth to avoid one bad sample; 0 finishes soonest.", 10, 0
     )
-    block: f.Samples | None = key(
+    block: f.Samples = key(
         "How many samples in a row may fail together; left out, it is measured in steady state.",
         5,
         None,
     )
-    max_samples: f.Samples | None = key(
+    max_samples: f.Samples = key(
         "Stop after this many canary samples; left out, only the other limits count.", 5000, None
     )
     max_duration: f.SearchTime = key("Stop after this time.", "10m", "30m")
@@ -187,7 +187,7 @@ class SearchKeys(_Keys):
 class GuardrailKeys(_Keys):
     """What may never be exceeded."""
 
-    max_severity: f.Severity | None = key(
+    max_severity: f.Severity = key(
         "Never inject more than this; left out, the ladder's `to` is the limit.", "2s", None
     )
     max_exposure: f.ExposureTime = key("The longest time one fault may stand.", "10s", "30s")
@@ -249,7 +249,7 @@ class Document(_Keys):
         description="Gates: exit 3 when a ladder's breaking point is not above this.",
         examples=[{"slow-inventory": "> 150ms"}],
     )
-    seed: f.Seed | None = key("Makes every random choice repeatable.", 7, None)
+    seed: f.Seed = key("Makes every random choice repeatable.", 7, None)
 
 
 def _check_order(mild: float, harsh: float) -> None:

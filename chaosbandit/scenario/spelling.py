@@ -147,8 +147,9 @@ def one_of(*known: str) -> Callable[[object], str]:
 
 def did_you_mean(found: object, known: tuple[str, ...]) -> str:
     """A suggestion to end a sentence with, empty where nothing is near."""
-    near = get_close_matches(str(found)[:LONGEST].lower(), known, n=1) if found else []
-    return f" (did you mean `{near[0]}`?)" if near else ""
+    words = {word.lower(): word for word in known}
+    near = get_close_matches(str(found)[:LONGEST].lower(), words, n=1)
+    return f" (did you mean `{words[near[0]]}`?)" if near else ""
 
 
 def amount(value: object) -> Amount:

@@ -15,6 +15,7 @@ Path = tuple[str | int, ...]
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
 _SHOWN = 48  # characters of a value that a message repeats
+_KEY_SHOWN = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def dotted(path: Path) -> str:
     if not path:
         return "scenario"
     parts = (f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in path)
-    return "".join(parts).removeprefix(".")
+    whole = "".join(parts).removeprefix(".")
+    return whole if len(whole) <= _KEY_SHOWN else whole[: _KEY_SHOWN - 1] + "…"
 
 
 def printable(text: str) -> str:

@@ -110,7 +110,7 @@ def line_of(event: Event) -> str:
 
 
 def read(path: Path, warn: Callable[[str], None] = _log.warning) -> list[Event]:
-    """All events of a journal; a torn last line (the run was killed) is left out and told to `warn`.
+    """All events of a journal; a torn last line (the run was killed) is only told to `warn`.
 
     Raises:
         UsageError: no such file, another format version, or a line that is no event.

@@ -222,6 +222,7 @@ class Api:
             return _json(200, [toxic.to_json() for toxic in self._proxy(name).toxics])
 
         async def create(request: Request) -> Response:
+            await self._proxy(name).begin_accepted()
             proxy = self._proxy(name)
             taken = frozenset(toxic.name for toxic in proxy.toxics)
             toxic = wire.parse_new_toxic(request.body, taken)
@@ -235,11 +236,13 @@ class Api:
             return _json(200, self._toxic(name, toxic_name).to_json())
 
         async def update(request: Request) -> Response:
+            await self._proxy(name).begin_accepted()
             toxic = wire.parse_toxic_update(request.body, self._toxic(name, toxic_name))
             self._proxy(name).update_toxic(toxic)
             return _json(200, toxic.to_json())
 
         async def delete(request: Request) -> Response:
+            await self._proxy(name).begin_accepted()
             self._proxy(name).remove_toxic(self._toxic(name, toxic_name))
             return Response(204)
 

@@ -25,6 +25,7 @@ DIAL_TIMEOUT_S = 30.0
 """The real server has no such limit, and lets a hanging upstream block all clients of its proxy."""
 
 _ACCEPTS_AT_ONCE = 64
+_TURNS_TO_BEGIN = 10
 _PAUSE_WITHOUT_SOCKETS_S = 0.1
 
 
@@ -122,6 +123,15 @@ class Proxy:
             undo.pop_all()
         self._connections.add(connection)
         connection.begin(self._chains, Dice(self._seed, self.name, number))
+
+    async def begin_accepted(self) -> None:
+        """Let connections begin whose upstream has just accepted them; waits for nothing else.
+
+        To their two ends they are open, so a change of toxics has to find them.
+        """
+        for _ in range(_TURNS_TO_BEGIN):
+            if self._opening:
+                await asyncio.sleep(0)
 
     # Toxics.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -155,19 +154,7 @@ def _outcome(error: Exception) -> Outcome:
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
     if not isinstance(cause, aiohttp.ClientConnectorError):
         return Outcome.TRANSPORT_ERROR
-    looked_up = isinstance(cause, aiohttp.ClientConnectorDNSError)
-    if cause.errno in _OURS or (looked_up and _out_of_descriptors()):
-        return Outcome.OVERLOAD
-    return Outcome.CONNECT_ERROR
-
-
-def _out_of_descriptors() -> bool:
-    """Whether a failed look-up is our own doing: getaddrinfo hides the reason."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        return error.errno in _OURS
-    return False
+    return Outcome.OVERLOAD if cause.errno in _OURS else Outcome.CONNECT_ERROR
 
 
 def _checked(target: Target) -> httpx.URL:

@@ -23,9 +23,9 @@ from aiohttp import web
 
 WAREHOUSES = ("north", "east", "south", "west", "harbour", "returns")
 USUAL_SERVICE_TIME_S = 0.003
-SERVICE_TIME_SPREAD = 0.6  # sigma of the log-normal: the slowest one in a hundred takes four times
-CACHE_MISS_SHARE = 0.004
-CACHE_MISS_COST_S = 0.012
+SERVICE_TIME_SPREAD = 0.35  # sigma of the log-normal: the slowest one in a hundred takes twice
+CACHE_MISS_SHARE = 0.001
+CACHE_MISS_COST_S = 0.008
 
 
 class Inventory:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def test_a_server_that_misbehaves_becomes_a_sentence_in_time(
     async def scenario() -> float:
         async with fake_api(constant(answer, after_s), drip_s) as url:
             server = package(url, deadline_s=0.5)
-            calls = {
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
                 "version": server.version,
                 "get": lambda: server.get("one"),
                 "create": lambda: server.create("one", "127.0.0.1:0", "127.0.0.1:9"),

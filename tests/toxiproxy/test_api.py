@@ -278,9 +278,7 @@ def test_refuses_browsers(caller: Caller, agent: str, path: str, status: int) ->
 
 
 def test_create_answers_with_the_bound_address(caller: Caller) -> None:
-    body = (
-        '{"NAME":"<&>","Upstream":"u:1","listen":"localhost:0","x":1,"enabled":null} more'
-    )
+    body = '{"NAME":"<&>","Upstream":"u:1","listen":"localhost:0","x":1,"enabled":null} more'
     status, text = caller.send("POST", "/proxies", body)
     assert status == 201
     assert r'"name":"\u003c\u0026\u003e"' in text

@@ -456,8 +456,8 @@ def test_headers_go_as_given_and_cookies_are_forgotten() -> None:
     async def main() -> list[str]:
         async with RudeServer(says(reply)) as server:
             given = {"authorization": "Bearer s3cret", "X-Odd": "a b"}
-            check = server.url.replace("127.0.0.1", "localhost") + "stock"
-            async with opened(server.url, check, method="POST", headers=given) as prober:
+            url = f"http://localhost:{server.port}/"  # jars ignore cookies of bare addresses
+            async with opened(url, url + "stock", method="POST", headers=given) as prober:
                 await collect(prober, script(CANARY, CANARY, Route.CHECK), 20)
             await outcomes(server.url, headers={"User-Agent": "mine", "Host": "shop.test"})
             return server.heads
@@ -676,14 +676,14 @@ def test_refused_and_unresolvable_are_connect_errors() -> None:
 
 def test_an_endless_body_is_read_to_a_limit() -> None:
     async def pours(_: RudeServer, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
         while True:
             writer.write(b"." * 65536)
             await writer.drain()
 
     async def main() -> tuple[list[Outcome], int]:
         async with RudeServer(pours) as server:
-            found = await outcomes(server.url, timeout_s=10.0)
+            found = await outcomes(server.url, timeout_s=8.0)
             await asyncio.sleep(0.05)
             return found, server.open
 

@@ -17,6 +17,7 @@ from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.evidence import claimed_bracket
+from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Decision, Stop
 from chaosbandit.errors import UsageError
 
@@ -68,28 +69,28 @@ def top_arm(campaign: Campaign) -> int:
 
 def ended(campaign: Campaign) -> Stop | None:
     """Why no further sample is needed, or can help; None to go on."""
-    top = top_arm(campaign)
-    ladder, search = campaign.ladder, campaign.scenario.search
-    severities, text = ladder.severities, ladder.text
+    ladder, search, top = campaign.ladder, campaign.scenario.search, top_arm(campaign)
     if top < 0:
-        return Stop(
-            f"guardrails.max_severity: found {text(campaign.scenario.guardrails.max_severity or 0)}"
-            f", wanted at least the mildest severity, {text(severities[0])}"
-        )
+        limit = ladder.text(campaign.scenario.guardrails.max_severity or 0.0)
+        return Stop(f"guardrails.max_severity: found {limit}, wanted at least {_at(ladder, 0)}")
     if campaign.certificate.empty or campaign.one_sided.empty:
-        return Stop("assumptions failed: no breaking point fits what was seen; is the response "
-                    "monotone and the target steady?")  # fmt: skip
-    low, high, closed = claimed_bracket(campaign.certificate, severities, search.resolution)
+        why = "no breaking point fits what was seen; is the response monotone, the target steady?"
+        return Stop(f"assumptions failed: {why}")
+    low, high, closed = claimed_bracket(campaign.certificate, ladder.severities, search.resolution)
     if closed and low is not None and high is not None:
-        reason = f"held at {text(severities[low])}, broke at {text(severities[high])}"
-        return Stop(reason, answered=True)
-    held, broke, _ = claimed_bracket(campaign.one_sided, severities, search.resolution)
+        return Stop(f"held at {_at(ladder, low)}, broke at {_at(ladder, high)}", answered=True)
+    held, broke, _ = claimed_bracket(campaign.one_sided, ladder.severities, search.resolution)
     if held is not None and held >= top:
-        whose = "the ladder's end" if top == len(severities) - 1 else "what the guardrails allow"
-        at = text(severities[top])
-        return Stop(f"held at the cap of {at}: the breaking point is above {whose}")
+        whole = top == len(ladder.severities) - 1
+        beyond = "the ladder's end" if whole else "what the guardrails allow"
+        at = _at(ladder, top)
+        return Stop(f"held at the cap of {at}: the breaking point is above {beyond}")
     if broke == 0:
-        return Stop(f"broke at {text(severities[0])}, the mildest severity: start milder")
+        return Stop(f"broke at {_at(ladder, 0)}, the mildest severity: the breaking point is below")
     if search.max_samples is not None and campaign.spent_samples >= search.max_samples:
         return Stop(f"inconclusive: search.max_samples ({search.max_samples}) are spent")
     return None
+
+
+def _at(ladder: Ladder, arm: int) -> str:
+    return ladder.text(ladder.severities[arm])

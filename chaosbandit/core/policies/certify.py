@@ -26,7 +26,7 @@ _PAIR = 0.7  # P(crossing in the pair) before certifying it
 _BET = 0.8  # P(wanted side) before betting
 _UNDECIDED = 0.2  # P(broke) between this and its complement: worth staying when moving costs time
 _SHARE = 0.04  # of the samples spent: size of the next batch
-_SMALLEST = 5
+_SMALLEST, _SMALLEST_MOVING = 5, 3  # samples in a batch; fewer where moving on costs nothing
 _RARE = 0.5  # a batch that should see fewer bad samples than this at tau ends at the first ones
 _SLACK = 1e-9
 
@@ -86,7 +86,7 @@ class _Reading:
         return min(max(highest_arm(self.severities, reach), bold[-1] + 1), self.top)
 
     def plans(self) -> list[tuple[_Side, ...]]:
-        """What could be certified next: likely pairs one resolution apart, or an end of the grid."""
+        """What could be certified next: likely pairs one resolution apart, or a grid's end."""
         campaign, p_broke, cap = self.campaign, self.p_broke, self.cap
         plans: list[tuple[_Side, ...]] = []
         if cap == self.top and 1.0 - p_broke[cap] > _PAIR:
@@ -128,7 +128,7 @@ class _Reading:
 
     def search(self, arm: int) -> Expose:
         """A look without bets; it ends early when bad samples pile up."""
-        samples = self._whole_blocks(max(_SMALLEST, self._share()))
+        samples = self._whole_blocks(self._share())
         at_tau = samples * min(self.taus)
         ends = 2 if at_tau < _RARE else 3 + int(at_tau + 2 * math.sqrt(at_tau))
         text = self.campaign.ladder.text(self.severities[arm])
@@ -156,7 +156,7 @@ class _Reading:
         needed = math.ceil(side.missing * side.certificate.block / gain - _SLACK)
         if side.arm == self.campaign.standing:
             needed = max(needed - self.campaign.unresolved, 1)
-        samples = self._whole_blocks(min(max(_SMALLEST, self._share()), needed))
+        samples = self._whole_blocks(min(self._share(), needed))
         text = self.campaign.ladder.text(self.severities[side.arm])
         why = f"certify that {text} holds: {needed} more good samples"
         return Expose(self.variant(side.arm), samples, Purpose.HELD, bets, None, why)
@@ -167,7 +167,8 @@ class _Reading:
                         tau * math.exp(side.missing)), 1.02 * tau), (1.0 + tau) / 2)
             for belief, tau in self._slos()
         )  # fmt: skip
-        samples = self._whole_blocks(max(1, int(min(self._share(), side.samples / 4))))
+        quarter = min(_SHARE * self.campaign.spent_samples, side.samples / 4)
+        samples = self._whole_blocks(max(1, int(quarter)))
         ends = None  # an incomplete block could only lose
         if side.certificate.block == 1:
             rare = samples * min(self.taus) < _RARE
@@ -210,7 +211,9 @@ class _Reading:
         return list(zip(self.campaign.beliefs, self.taus, strict=True))
 
     def _share(self) -> int:
-        return int(_SHARE * self.campaign.spent_samples)
+        """The size of a batch that may be wasted: a share of what is spent already."""
+        smallest = _SMALLEST if self.campaign.setup_samples > 0 else _SMALLEST_MOVING
+        return max(smallest, int(_SHARE * self.campaign.spent_samples))
 
     def _whole_blocks(self, samples: int) -> int:
         """At least as many, in whole blocks, and not beyond search.max_samples."""

@@ -1,0 +1,168 @@
+"""An operator's proxy on a Toxiproxy server, in front of an echo service, and faults put on it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from chaosbandit.core.model import Fault, Toxic
+from chaosbandit.core.names import fault_name
+from chaosbandit.safety.control import Control
+
+DOSE_S = 5.0
+ORIGINAL = "inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPath:
+    """Clients connect to `listen`, where the proxy `inventory` leads to an echo service."""
+
+    url: str
+    listen: str
+    upstream: str
+
+    def fault(self, n: int = 1, *, run: str = "run001", expires_in_s: float = 300.0) -> Fault:
+        """A latency fault in place of the operator's proxy."""
+        expires = int(time.time() + expires_in_s)
+        return Fault(
+            run=run,
+            server=self.url,
+            name=fault_name(run, expires, n, ORIGINAL),
+            listen=self.listen,
+            upstream=self.upstream,
+            restores=ORIGINAL,
+            expires_epoch_s=expires,
+            toxics=(Toxic("latency", {"latency": int(DOSE_S * 1000), "jitter": 0}),),
+        )
+
+    def call(self, method: str, path: str, body: object = None) -> int:
+        """The status of one API call."""
+        control = Control(self.url)
+        with contextlib.closing(control):
+            return control.call(method, path, body, within_s=10.0).status
+
+    def show(self, name: str = ORIGINAL) -> dict[str, object]:
+        """A proxy as the server shows it; empty where there is none."""
+        control = Control(self.url)
+        with contextlib.closing(control):
+            reply = control.call("GET", f"/proxies/{name}", within_s=10.0)
+            return reply.record() if reply.status == 200 else {}
+
+    def names(self) -> list[str]:
+        """The names of all proxies."""
+        control = Control(self.url)
+        with contextlib.closing(control):
+            return sorted(control.call("GET", "/proxies", within_s=10.0).record())
+
+    def inject(self, fault: Fault, until: str = "enabled") -> None:
+        """Put `fault` in place the way a run does, or only the steps up to `until`."""
+        for step, action in injection(self, fault):
+            action()
+            if step == until:
+                return
+
+    def connect(self) -> socket.socket:
+        """A connection through the path."""
+        host, _, port = self.listen.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=10.0)
+
+    def echo_s(self) -> float | None:
+        """How long the path takes for one byte there and back; None if closed, or beyond 1 s."""
+        started_s = time.monotonic()
+        try:
+            with self.connect() as client:
+                client.settimeout(1.0)
+                client.sendall(b"x")
+                if client.recv(1) != b"x":
+                    return None
+        except OSError:
+            return None
+        return time.monotonic() - started_s
+
+    def is_normal(self) -> bool:
+        """Whether the operator's proxy alone is there, clean, and the path is fast."""
+        shown = self.show()
+        clean = shown.get("enabled") is True and shown.get("toxics") == []
+        return clean and self.names() == [ORIGINAL] and self.echo_s() is not None
+
+    def wait_until_normal(self, within_s: float = 20.0) -> float:
+        """How long it took until the path echoes fast again, as a client sees it."""
+        started_s = time.monotonic()
+        while self.echo_s() is None:
+            assert time.monotonic() < started_s + within_s, f"still not normal: {self.names()}"
+            time.sleep(0.0005)
+        return time.monotonic() - started_s
+
+
+def injection(path: OperatorPath, fault: Fault) -> list[tuple[str, Callable[[], int]]]:
+    """The steps of an injection, each with the name of the state it leads to."""
+    proxy = {"name": fault.name, "listen": fault.listen, "upstream": fault.upstream}
+    toxic = fault.toxics[0]
+    dose = {"type": toxic.type, "attributes": dict(toxic.attributes)}
+    ours = f"/proxies/{fault.name}"
+    operators = f"/proxies/{ORIGINAL}"
+    return [
+        ("made", lambda: path.call("POST", "/proxies", {**proxy, "enabled": False})),
+        ("dosed", lambda: path.call("POST", f"{ours}/toxics", dose)),
+        ("closed", lambda: path.call("POST", operators, {"enabled": False})),
+        ("enabled", lambda: path.call("POST", ours, {"enabled": True})),
+        ("deleted", lambda: path.call("DELETE", ours)),
+        ("restored", lambda: path.call("POST", operators, {"enabled": True})),
+    ]
+
+
+@contextlib.contextmanager
+def operator_path(url: str) -> Iterator[OperatorPath]:
+    """Have the operator's proxy on the server at `url`, with an echo service behind it."""
+    with _echo_service() as upstream:
+        listen = f"127.0.0.1:{free_port()}"
+        path = OperatorPath(url, listen, upstream)
+        body = {"name": ORIGINAL, "listen": listen, "upstream": upstream}
+        assert path.call("POST", "/proxies", body) == 201
+        yield path
+
+
+def beside(path: OperatorPath, fault: Fault) -> Fault:
+    """The same fault on a proxy of its own, as in topology `edge`."""
+    name = fault_name(fault.run, fault.expires_epoch_s, 77, ORIGINAL, stands_in=False)
+    return replace(fault, name=name, listen=f"127.0.0.1:{free_port()}", restores=None)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _echo_service() -> Iterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    host, port = listener.getsockname()
+    thread = threading.Thread(target=_serve, args=(listener,), daemon=True)
+    thread.start()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=_echo, args=(client,), daemon=True).start()
+
+
+def _echo(client: socket.socket) -> None:
+    with client, contextlib.suppress(OSError):
+        while data := client.recv(4096):
+            client.sendall(data)

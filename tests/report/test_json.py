@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chaosbandit.report.json import to_json
+from chaosbandit.report.records import Result
+from chaosbandit.report.result import result_of
+
+if TYPE_CHECKING:
+    from conftest import Tell
+
+
+@pytest.mark.parametrize("story", ["answered", "out of budget", "not clean", "cut off"])
+def test_it_is_one_json_object_in_the_order_of_the_fields(tell: Tell, story: str) -> None:
+    data = json.loads(to_json(result_of(tell(story).campaign)))
+    assert list(data) == [field.name for field in fields(Result)]
+    assert data["schema"] == 1
+
+
+def test_enums_and_numbers_are_plain(tell: Tell) -> None:
+    data = json.loads(to_json(result_of(tell("answered").campaign)))
+    assert data["clean"] == "verified"
+    assert data["arms"][-1]["verdict"] == "broke"
+    assert data["bracket"]["held"] == pytest.approx(0.192, abs=0.001)
+    assert data["requests"][0]["bad"] == {"availability": 0, "latency": 12}
+    assert data["gates"] == [
+        {"ladder": "slow-inventory", "above": 0.15, "above_text": "150 ms", "outcome": "passed"}
+    ]
+
+
+def test_the_same_run_gives_the_same_bytes(tell: Tell) -> None:
+    campaign = tell("answered").campaign
+    assert to_json(result_of(campaign)) == to_json(result_of(campaign))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from chaosbandit.report.lines import PlainLines
+
+if TYPE_CHECKING:
+    from conftest import Tell
+
+GUARDRAIL = """\
+   0:00  storefront-slow-inventory: run 3fa9c1, seed 7, Toxiproxy 2.12.0 at http://127.0.0.1:8474
+   0:01  steady state met: every SLO holds
+   0:01  exposure 1: 101 ms to show it holds (halves the gap)
+   0:03  exposure 1: 101 ms, 80 requests, none bad, 102 ms delivered, 101 ms felt
+   0:03  stopped: 120 ms is above guardrails.max_severity 100 ms
+"""
+
+
+def told(tell: Tell, story: str) -> str:
+    stream = io.StringIO()
+    sink = PlainLines(stream)
+    for event, campaign in tell(story).moments:
+        sink.accept(event, campaign)
+    return stream.getvalue()
+
+
+def test_a_run_in_lines(tell: Tell) -> None:
+    assert told(tell, "guardrail") == GUARDRAIL
+
+
+def test_bad_news_is_loud(tell: Tell) -> None:
+    assert "steady state NOT met: latency is not met" in told(tell, "not steady")
+    assert "void: not delivered" in told(tell, "void")
+
+
+def test_a_broken_stream_never_stops_a_run(tell: Tell) -> None:
+    stream = io.StringIO()
+    stream.close()
+    sink = PlainLines(stream)
+    for event, campaign in tell("guardrail").moments:
+        sink.accept(event, campaign)
+    assert stream.closed
+
+
+def test_a_poor_encoding_loses_letters_not_lines(tell: Tell) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    sink = PlainLines(stream)
+    for event, campaign in tell("guardrail").moments:
+        sink.accept(event, campaign)
+    assert len(raw.getvalue().splitlines()) == len(GUARDRAIL.splitlines())
+    stream.close()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaosbandit.core.campaign import Decided, Observed
+from chaosbandit.core.model import Phase, Purpose, Route
+from chaosbandit.report.scene import Scene, Stage, watch
+
+if TYPE_CHECKING:
+    from conftest import Tell
+
+
+def scenes(tell: Tell, story: str) -> list[Scene]:
+    scene, seen = Scene(), []
+    for event, campaign in tell(story).moments:
+        scene = watch(scene, event, campaign)
+        seen.append(scene)
+    return seen
+
+
+def test_the_stages_of_a_run_in_order(tell: Tell) -> None:
+    stages = list(dict.fromkeys(scene.stage for scene in scenes(tell, "answered")))
+    assert stages == [
+        Stage.STEADY,
+        Stage.CHOOSING,
+        Stage.INJECTING,
+        Stage.WARMING_UP,
+        Stage.MEASURING,
+        Stage.DRAINING,
+        Stage.WASHING_OUT,
+        Stage.CLEANING,
+        Stage.ENDED,
+    ]
+
+
+def test_samples_of_the_decision_are_counted(tell: Tell) -> None:
+    fullest = [scene for scene in scenes(tell, "answered") if scene.stage is Stage.DRAINING]
+    assert [(scene.wanted, scene.seen, scene.bad) for scene in fullest] == [
+        (20, 20, 0),
+        (80, 80, 0),
+        (12, 12, 12),
+    ]
+    assert [scene.purpose for scene in fullest] == [Purpose.SEARCH, Purpose.HELD, Purpose.BROKE]
+    assert [scene.exposure for scene in fullest] == [1, 2, 3]
+
+
+def test_control_samples_do_not_count(tell: Tell) -> None:
+    event, campaign = next(
+        (event, campaign)
+        for event, campaign in tell("answered").moments
+        if isinstance(event, Observed) and event.samples[0].route is Route.CONTROL
+    )
+    assert watch(Scene(Stage.STEADY), event, campaign).seen == 0
+
+
+def test_late_answers_to_an_earlier_batch_do_not_count(tell: Tell) -> None:
+    event, campaign = next(
+        (event, campaign)
+        for event, campaign in tell("answered").moments
+        if isinstance(event, Observed) and event.phase is Phase.MEASURE
+    )
+    later = Scene(Stage.MEASURING, wanted=10, seen=4, decision=99)
+    assert watch(later, event, campaign) == later
+
+
+def test_an_extension_starts_its_own_count(tell: Tell) -> None:
+    event, campaign = next(
+        (event, campaign)
+        for event, campaign in tell("answered").moments
+        if isinstance(event, Decided)
+    )
+    scene = watch(Scene(Stage.DRAINING, exposure=1, wanted=10, seen=10, bad=1), event, campaign)
+    assert (scene.exposure, scene.wanted, scene.seen, scene.bad) == (1, 20, 0, 0)
+    assert scene.why == "halves the gap"

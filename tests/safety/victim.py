@@ -1,0 +1,47 @@
+"""A run to be killed: guards a fault, injects it step by step, and stops at a given point.
+
+Started as a process by the tests: `victim.py <ledger> <url> <listen> <upstream> <point> <expires
+in s>`. Says `at <point> <watchdog pid> <fault>` and then waits for its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from operator_path import OperatorPath, injection
+
+from chaosbandit.safety.guard import RunGuard
+from chaosbandit.safety.ledger import FaultLedger
+
+
+async def _run(ledger: Path, path: OperatorPath, point: str, expires_in_s: float) -> None:
+    fault = path.fault(expires_in_s=expires_in_s)
+    faults = FaultLedger(ledger)
+
+    def reached(state: str) -> None:
+        if state == point:
+            sys.stdout.write(f"at {state} {pid} {fault.name}\n")
+            sys.stdout.flush()
+            time.sleep(120)  # stuck for the event loop too; heartbeats go on
+
+    async with RunGuard(fault.run, faults, ttl_s=1.0) as guard:
+        pid = guard.watchdog_pid()
+        reached("started")
+        if point == "recorded":
+            faults.record(fault)
+            reached("recorded")
+        async with guard.guard(fault):
+            reached("armed")
+            for state, action in injection(path, fault):
+                action()
+                reached(state)
+        reached("left")
+    reached("ended")
+
+
+if __name__ == "__main__":
+    place = OperatorPath(*sys.argv[2:5])
+    asyncio.run(_run(Path(sys.argv[1]), place, sys.argv[5], float(sys.argv[6])))

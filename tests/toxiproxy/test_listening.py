@@ -1,0 +1,66 @@
+"""Addresses as texts in, resolved addresses or Go's complaints out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from chaosbandit.toxiproxy.listening import (
+    Address,
+    AddressError,
+    bound_address,
+    listening_socket,
+    resolve,
+    split_address,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "resolved"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("localhost:80", "127.0.0.1:80"),
+        ("[::1]:80", "[::1]:80"),
+        ("127.0.0.1:http", "127.0.0.1:80"),
+        ("127.0.0.1:", "127.0.0.1:0"),
+        (":80", "127.0.0.1:80"),
+        ("", "127.0.0.1:0"),
+    ],
+)
+def test_resolves(text: str, resolved: str) -> None:
+    assert resolved == str(asyncio.run(resolve(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "address nonsense: missing port in address"),
+        ("[::1]", "address [::1]: missing port in address"),
+        ("::1:80", "address ::1:80: too many colons in address"),
+        ("127.0.0.1:65536", "address 65536: invalid port"),
+        ("127.0.0.1:-1", "address -1: invalid port"),
+        ("127.0.0.1:no-such-service", "lookup tcp/no-such-service: unknown port"),
+        ("300.0.0.1.invalid:80", "lookup 300.0.0.1.invalid: no such host"),
+        (f"{'x' * 70}.invalid:80", f"lookup {'x' * 70}.invalid: no such host"),
+    ],
+)
+def test_complains(text: str, message: str) -> None:
+    with pytest.raises(AddressError) as raised:
+        asyncio.run(resolve(text))
+    assert message == str(raised.value)
+
+
+def test_splits_hosts_in_brackets() -> None:
+    assert split_address("[::1]:80") == ("::1", 80)
+
+
+def test_binds_and_says_where() -> None:
+    address = Address(socket.AF_INET, "127.0.0.1", 0)
+    with contextlib.closing(listening_socket(address)) as sock:
+        taken = bound_address(sock)
+        assert taken.port > 0
+        with pytest.raises(AddressError, match=f"^{taken}: bind: address already in use$"):
+            listening_socket(taken)
