@@ -18,7 +18,8 @@ demo: $(STAMP)   ## the main job on real traffic: finds the sample storefront's 
 	@$(BIN)/chaosbandit demo $(ARGS)
 
 test: $(STAMP)   ## all tests; uses the real Toxiproxy too where it is found
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not e2e" $(ARGS)
+	$(BIN)/python -m pytest -m e2e $(ARGS)
 
 check: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
@@ -31,6 +32,7 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## the figures the README names
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/demo.py
 
 clean-venv:
 	rm -rf $(VENV)

@@ -1,54 +1,82 @@
-"""A fake Toxiproxy API that answers, hangs, drips or lies as a test says."""
+"""Small servers for tests: an echo, and a Toxiproxy API that hangs, drips or lies as told."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 Answer = Callable[[str, str, bytes], Awaitable[bytes | None]]
 """Method, path and body in; the raw bytes of an HTTP answer out, or None to stay silent."""
 
 
+Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @asynccontextmanager
-async def fake_api(answer: Answer, drip_s: float = 0.0) -> AsyncIterator[str]:
-    """Serve `answer` on a free port, one request a connection; yields the URL."""
+async def serving(converse: Converse) -> AsyncIterator[str]:
+    """A TCP server on a free port that ends with all its connections; yields its `host:port`."""
+    writers: set[asyncio.StreamWriter] = set()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            length = head.partition("content-length:")[2].partition("\r\n")[0].strip()
-            body = await reader.readexactly(int(length or 0))
-            method, path = head.split()[:2]
-            raw = await answer(method.upper(), path, body)
-            if raw is None:
-                await asyncio.sleep(60)
-            elif drip_s:
-                for byte in raw:
-                    writer.write(bytes([byte]))
-                    await asyncio.sleep(drip_s)
-            else:
-                writer.write(raw)
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await converse(reader, writer)
+        writer.close()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.ensure_future(converse(reader, writer)))
+        writers.add(writer)
+        tasks.add(asyncio.ensure_future(attend(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()[:2]
     try:
-        yield f"http://{host}:{port}"
+        yield f"{host}:{port}"
     finally:
         server.close()
+        await asyncio.sleep(0.02)  # connections that were just being accepted
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)  # lets the transports finish closing before the loop does
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.02)  # transports finish closing before the loop does
+
+
+@asynccontextmanager
+async def echo_upstream() -> AsyncIterator[str]:
+    """A server that returns every line; yields its `host:port`."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+
+    async with serving(echo) as address:
+        yield address
+
+
+@asynccontextmanager
+async def fake_api(answer: Answer, drip_s: float = 0.0) -> AsyncIterator[str]:
+    """Serve `answer` on a free port, one request a connection; yields the URL."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = head.partition("content-length:")[2].partition("\r\n")[0].strip()
+        body = await reader.readexactly(int(length or 0))
+        method, path = head.split()[:2]
+        reply = await answer(method.upper(), path, body)
+        if reply is None:
+            await asyncio.sleep(60)
+            return
+        step = 1 if drip_s else max(1, len(reply))
+        for start in range(0, len(reply), step):
+            writer.write(reply[start : start + step])
+            await asyncio.sleep(drip_s)
+        await writer.drain()
+
+    async with serving(converse) as address:
+        yield f"http://{address}"
 
 
 def raw(status: str, body: str = "", kind: str = "application/json") -> bytes:

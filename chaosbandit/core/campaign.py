@@ -161,6 +161,7 @@ class Exposure:
     control: tuple[Sample, ...] = ()
     check: tuple[Sample, ...] = ()
     warmup: int = 0
+    late: int = 0  # sent too late by us, so left out (known at sending, statistics.md 3.2)
     decisions: int = 0
     validity: Validity | None = None  # None: still open
     dose: Dose | None = None
@@ -347,6 +348,8 @@ def _in_exposure(
         return replace(campaign, current=replace(current, check=(*current.check, sample)))
     if event.phase is Phase.WARMUP or event.decision is None:
         return replace(campaign, current=replace(current, warmup=current.warmup + 1))
+    if sample.lag_s > campaign.scenario.lag_bound_s:
+        return replace(campaign, current=replace(current, late=current.late + 1))
     current = replace(
         current,
         canary=(*current.canary, sample),

@@ -63,7 +63,11 @@ class Certificate:
         return cls(empty, empty, ruled_out, tuple(bad_ratios), log_threshold, block)
 
     def observe(
-        self, arm: int, purpose: Purpose, bets: Sequence[float], bad: Sequence[Sequence[bool]]
+        self,
+        arm: int,
+        purpose: Purpose,
+        bets: Sequence[float],
+        bad: Sequence[Sequence[bool]] | Mask,
     ) -> Certificate:
         """Fold in samples (rows: samples in send order, columns: SLOs), looking after every block.
 

@@ -33,7 +33,7 @@ BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test
 STEADY_FACTOR = 5  # steady state is extended up to this many times before it is called not met
 DELIVERED_SHARE = 0.5  # of the asked dose must arrive at the dependency
 FELT_SHARE = 0.05  # of the asked dose must be felt somewhere for the path to count as exercised
-LAG_SHARE = 0.05  # of the tightest latency SLO: later sends than this are our fault
+LATE_SHARE = 0.2  # of an exposure's samples sent late: then the prober did not keep up
 WASHOUT_WINDOW = 10  # samples in a row that must look healthy
 
 
@@ -160,21 +160,14 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
 def _instrument_fault(campaign: Campaign, exposure: Exposure, health: Health) -> str | None:
     if health.overloads:
         return f"the prober could not send {health.overloads} requests"
-    bound_s = lag_bound_s(campaign)
-    sent = (*exposure.canary, *exposure.control)
-    late = sum(sample.lag_s > bound_s for sample in sent)
-    if late >= 3 and late > 0.01 * len(sent):
+    sent = exposure.late + exposure.samples
+    if exposure.late > LATE_SHARE * sent:
         return (
-            f"the prober sent {late} of {len(sent)} requests more than {bound_s * 1000:.0f} ms "
-            "late: this machine is too busy for the rate"
+            f"the prober sent {exposure.late} of {sent} requests more than "
+            f"{campaign.scenario.lag_bound_s * 1000:.0f} ms late: this machine is too busy for "
+            "the rate"
         )
     return None
-
-
-def lag_bound_s(campaign: Campaign) -> float:
-    """Scheduling lag a sample may have: 5 % of the tightest latency SLO, or of the time-out."""
-    bounds = [slo.sli.latency_s for slo in campaign.slos if slo.sli.latency_s is not None]
-    return LAG_SHARE * min(bounds, default=campaign.scenario.traffic.timeout_s)
 
 
 def washed_out(

@@ -114,9 +114,10 @@ class Belief:
 @lru_cache(maxsize=16)
 def _shapes(severities: tuple[float, ...], tau: float, control_ratio: float) -> Shapes:
     floors = (min(max(control_ratio, 0.02 * tau), 0.95 * tau), 0.35 * tau, 0.65 * tau)
-    cliffs = sorted({1.5 * tau, 3 * tau, min(8 * tau, 0.3), 0.2, 0.5, max(0.95, (1 + tau) / 2)})
-    cliffs = [ceiling for ceiling in cliffs if 1.05 * tau < ceiling < 1.0]
-    soft = [(ceiling, w) for w in _WIDTHS for ceiling in cliffs if ceiling in (0.2, cliffs[-1])]
+    highest = max(0.95, (1.0 + tau) / 2)
+    lower = sorted({1.5 * tau, 3 * tau, min(8 * tau, 0.3), 0.2, 0.5})
+    cliffs = [ceiling for ceiling in lower if 1.05 * tau < ceiling < highest] + [highest]
+    soft = [(ceiling, w) for w in _WIDTHS for ceiling in cliffs if ceiling in (0.2, highest)]
     rows = [
         (floor, ceiling, width, math.log(0.5 * share / count))
         for floor, share in zip(floors, (0.6, 0.2, 0.2), strict=True)

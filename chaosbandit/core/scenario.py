@@ -9,6 +9,7 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.slo import SLO, ErrorBudget
 
 EMBEDDED = "embedded"
+LAG_SHARE = 0.05  # of the tightest latency bound: a request sent later than this is our fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Traffic:
     rate_per_s: float
     timeout_s: float
     method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
     fresh_connections: bool = False  # a connection per request
     control_share: float = 0.2  # control requests per canary request
 
@@ -92,6 +93,12 @@ class Scenario:
     def ladder(self) -> Ladder:
         """The one ladder of this version's runs."""
         return self.ladders[0]
+
+    @property
+    def lag_bound_s(self) -> float:
+        """Scheduling lag a sample may have: 5 % of the tightest latency SLO, or of the time-out."""
+        bounds = [slo.sli.latency_s for slo in self.slos if slo.sli.latency_s is not None]
+        return LAG_SHARE * min(bounds, default=self.traffic.timeout_s)
 
     def proxy(self, name: str) -> Proxy:
         """The proxy of that name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from chaosbandit.core.model import Fault
@@ -171,14 +172,12 @@ def _visible(servers: Iterable[str]) -> tuple[list[Entry], list[Unreachable]]:
     entries: dict[str, Entry] = {}
     unreachable: list[Unreachable] = []
     for server in servers:
-        control = Control(server)
         try:
-            reply = control.call("GET", "/proxies")
-        except UnansweredError as error:
+            with closing(Control(server)) as control:
+                reply = control.call("GET", "/proxies")
+        except (UnansweredError, ValueError) as error:
             unreachable.append(Unreachable(server, str(error)))
             continue
-        finally:
-            control.close()
         if reply.status != 200:
             unreachable.append(Unreachable(server, f"GET /proxies answered {reply.status}"))
             continue

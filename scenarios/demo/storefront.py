@@ -33,9 +33,9 @@ import aiohttp
 from aiohttp import web
 
 POOL_SIZE = 32
-ATTEMPT_TIMEOUT_S = 0.2
+ATTEMPT_TIMEOUT_S = 0.3
 RETRY_PAUSE_S = (0.010, 0.030)  # drawn anew each time, so that retries do not come in step
-PAGE_DEADLINE_S = 0.35
+PAGE_DEADLINE_S = 0.45
 
 WORTH_A_RETRY = (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 MATERIALS = ("oak", "wool", "steel", "linen", "copper", "glass", "cork")

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,6 +244,12 @@ def test_lock_files_of_dead_runs_go(path: OperatorPath, ledger: FaultLedger) -> 
     path.inject(fault)
     assert sweep(ledger).undone == (fault,)
     assert list(ledger.directory.iterdir()) == []
+
+
+def test_address_that_is_no_server_is_reported(ledger: FaultLedger) -> None:
+    report = sweep(ledger, "127.0.0.1:8474")
+    assert not report.confirmed
+    assert "wanted http://host:port" in report.text()
 
 
 def test_nothing_found_is_said(ledger: FaultLedger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from operator_path import ORIGINAL, OperatorPath, operator_path
+from operator_path import ORIGINAL, OperatorPath, free_port, operator_path
 
-from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.safety import watchdog
+from chaosbandit.safety.ledger import FaultLedger, fault_to_json
+from chaosbandit.safety.restore import manual_commands, remedy_of
 
 pytestmark = pytest.mark.e2e
 
@@ -191,5 +194,66 @@ def test_fault_that_cannot_be_undone_yet_is_undone_when_it_can(
             assert [entry.fault.name for entry in FaultLedger(tmp_path).entries().entries] == [
                 victim.fault_name
             ]
+        assert ended_within(victim.watchdog_pid)
+    assert path.is_normal()
+
+
+def arm_line(path: OperatorPath, ledger: FaultLedger) -> bytes:
+    fault = path.fault()
+    message = {
+        "do": "arm",
+        "fault": fault_to_json(fault),
+        "toxics": ["latency_downstream"],
+        "ledger": str(ledger.record(fault)),
+        "server_dies_with_run": False,
+    }
+    return json.dumps(message).encode() + b"\n"
+
+
+def test_what_cannot_be_undone_is_told_with_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "UNDO_S", 0.3)
+    ledger = FaultLedger(tmp_path)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        path = OperatorPath(url, f"127.0.0.1:{free_port()}", "127.0.0.1:1")
+        ours.sendall(arm_line(path, ledger))
+        ours.shutdown(socket.SHUT_WR)
+        assert watchdog.Watchdog(theirs, 1.0, tmp_path / "log").watch() is False
+    entry = ledger.entries().entries[0]
+    log = (tmp_path / "log").read_text()
+    for command in manual_commands(remedy_of(entry.fault)):
+        assert f"\n  {command}\n" in log
+    assert "the run is gone" in log
+
+
+def test_watchdog_that_fails_itself_still_undoes(path: OperatorPath, tmp_path: Path) -> None:
+    ledger = FaultLedger(tmp_path)
+    path.inject(path.fault())
+    ours, theirs = socket.socketpair()
+    with ours:
+        line = arm_line(path, ledger)
+        name = ledger.entries().entries[0].fault.name
+        assert path.show(name), "the fault written is the one injected"
+        program = str(Path(watchdog.__file__))
+        arguments = [program, str(theirs.fileno()), "60", str(tmp_path / "log")]
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", *arguments], pass_fds=(theirs.fileno(),)
+            )
+        ours.sendall(line + b"this is not JSON\n")
+        assert process.wait(20) == 0
+    assert path.is_normal()
+    assert "watchdog itself failed" not in (tmp_path / "log").read_text()
+    assert "JSONDecodeError" in (tmp_path / "log").read_text()
+
+
+def test_late_call_of_the_dead_run_is_undone_too(path: OperatorPath, tmp_path: Path) -> None:
+    with running_victim(path, tmp_path, "armed") as victim:
+        victim.kill()
+        time.sleep(0.1)  # the watchdog has looked; then what was on the wire arrives
+        path.inject(replace(path.fault(), name=victim.fault_name))
         assert ended_within(victim.watchdog_pid)
     assert path.is_normal()

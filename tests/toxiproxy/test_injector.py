@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_api import Answer, fake_api, raw
+from fake_api import Answer, echo_upstream, fake_api, raw
 from servers import Kind, running_server
 
 from chaosbandit.core.ladder import Ladder
@@ -54,35 +54,6 @@ def scenario_of(topology: str, upstream: str, listen: str | None = None) -> Scen
     )
 
 
-@asynccontextmanager
-async def echo_upstream() -> AsyncIterator[str]:
-    """A server that returns every line; yields its `host:port`."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                writer.write(line)
-                await writer.drain()
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.ensure_future(converse(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield "{}:{}".format(*server.sockets[0].getsockname())
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)
-
-
 class Line:
     """One connection through a proxy."""
 
@@ -95,7 +66,7 @@ class Line:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._writer.close()
+        self._writer.transport.abort()
         await asyncio.sleep(0)
 
     async def round_trip_s(self) -> float | None:

@@ -423,6 +423,22 @@ def test_an_idle_connection_that_expired_is_replaced_before_sending() -> None:
     assert asyncio.run(main()) == ([Outcome.RESPONSE] * 3, 3, 3)
 
 
+def test_we_give_up_an_idle_connection_before_the_server_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chaosbandit.traffic.http.IDLE_S", 0.1)
+
+    async def main() -> None:
+        async with RudeServer(says(OK)) as server:
+            await outcomes(server.url, 3)  # 50 ms apart
+            assert server.connections == 1
+            async with opened(server.url) as prober:
+                await collect(prober, script(*[CANARY] * 3), 4)
+            assert server.connections == 4
+
+    asyncio.run(main())
+
+
 # 8, 10: what goes over the wire
 
 
