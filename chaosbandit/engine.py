@@ -16,8 +16,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from chaosbandit.core import guardrail, judge
 from chaosbandit.core.campaign import (
     Campaign,
@@ -30,7 +28,6 @@ from chaosbandit.core.campaign import (
     Stopped,
     WashedOut,
     apply,
-    begin,
 )
 from chaosbandit.core.dispatch import Mix
 from chaosbandit.core.model import (
@@ -45,6 +42,7 @@ from chaosbandit.core.model import (
     Validity,
 )
 from chaosbandit.core.policies import Policy
+from chaosbandit.core.replay import decide, opening
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.errors import (
     ChaosbanditError,
@@ -83,6 +81,7 @@ class Cleanness:
 
 
 NOTHING_INJECTED = Cleanness(True, "nothing was injected")
+NOT_LOOKED_AT = "faults removed and read back; the data path was not looked at"
 
 
 class Engine:
@@ -103,7 +102,7 @@ class Engine:
         self.scenario, self.policy, self.header = scenario, policy, header
         self.clock, self.injector, self.prober, self.safety = clock, injector, prober, safety
         self.sinks = tuple(sinks)
-        self.campaign = begin(scenario, scenario.ladder, setup_samples(scenario))
+        self.campaign = opening(scenario)
         self.interrupt_exit = Exit.SIGINT  # the shell's word for what interrupts this run
         self._clean_via: dict[Route, str] = {}
         self._faults = 0
@@ -112,46 +111,57 @@ class Engine:
 
     async def run(self) -> Campaign:
         """Run to the end, whatever it is; returns the campaign with `stopped` set."""
-        self._record(self.header)
         try:
+            self._record(self.header)
             async with AsyncExitStack() as stack:
                 await self._enter_clean_path(stack)
                 ending = await self._ended(self._to_the_end())
                 cleanness = await self._verify_clean()
-        except CleanupError as error:
-            ending = Ending(str(error), error.exit_code)
-            cleanness = Cleanness(False, "removal could not be confirmed", left=True)
         except (ChaosbanditError, asyncio.CancelledError) as error:
-            ending, cleanness = self._as_ending(error), NOTHING_INJECTED
-        code = Exit.NOT_CLEAN if cleanness.left else ending.exit_code
-        self._record(
-            Stopped(
-                reason=ending.reason,
-                answered=ending.answered,
-                exit_code=code,
-                clean=cleanness.verified,
-                clean_why=cleanness.why,
-                now_s=self.clock.now_s(),
-            )
-        )
+            ending, cleanness = self._as_ending(error), self._unverified(error)
+        self._record_end(ending, cleanness)
         return self.campaign
+
+    def _record_end(self, ending: Ending, cleanness: Cleanness) -> None:
+        stopped = Stopped(
+            reason=ending.reason,
+            answered=ending.answered,
+            exit_code=Exit.NOT_CLEAN if cleanness.left else ending.exit_code,
+            clean=cleanness.verified,
+            clean_why=cleanness.why,
+            now_s=self.clock.now_s(),
+        )
+        failure = self._tell(stopped)
+        if failure is not None and not cleanness.left:
+            reason = f"{ending.reason}; {failure}"
+            unrecorded = replace(stopped, reason=reason, exit_code=failure.exit_code)
+            self.campaign = apply(self.campaign, unrecorded)
 
     async def _ended(self, work: Awaitable[Ending]) -> Ending:
         """Any way out of `work` as an ending, so that the data path can still be verified."""
         try:
             return await work
-        except CleanupError:
-            raise
         except (ChaosbanditError, asyncio.CancelledError) as error:
+            if _cleanup_failure(error) is not None:
+                raise
             return self._as_ending(error)
 
     def _as_ending(self, error: BaseException) -> Ending:
+        uncleaned = _cleanup_failure(error)
+        if uncleaned is not None:
+            return Ending(str(uncleaned), uncleaned.exit_code)
         if isinstance(error, ChaosbanditError):
             return Ending(str(error), error.exit_code)
         task = asyncio.current_task()
-        if task is not None:
+        while task is not None and task.cancelling():
             task.uncancel()
         return Ending("interrupted by the operator", self.interrupt_exit)
+
+    def _unverified(self, error: BaseException) -> Cleanness:
+        """What is known of leftovers after an error outside of any exposure's own wash-out."""
+        if _cleanup_failure(error) is not None:
+            return Cleanness(False, "removal could not be confirmed", left=True)
+        return Cleanness(False, NOT_LOOKED_AT) if self.campaign.exposures else NOTHING_INJECTED
 
     async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
         """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run."""
@@ -168,29 +178,16 @@ class Engine:
     async def _to_the_end(self) -> Ending:
         await self._steady_state()
         while True:
-            number, decision = self._decide(unresolved=0)
-            self._record(Decided(number, decision, 0, self.clock.now_s()))
-            if isinstance(decision, Stop):
-                return self._stop(decision)
-            await self._expose(number, decision)
+            decided = self._decide(unresolved=0)
+            self._record(decided)
+            if isinstance(decided.decision, Stop):
+                return self._stop(decided.decision)
+            await self._expose(decided.n, decided.decision)
             self._give_up_on_instruments()
 
-    def _decide(self, unresolved: int) -> tuple[int, Decision]:
-        """The next decision and its number; recorded by whoever carries it out.
-
-        A generator per decision: one that is asked for and not carried out leaves no trace.
-        """
-        number = len(self.campaign.decisions)
-        rng = np.random.default_rng([self.header.seed, number])
-        decision = self.policy.decide(replace(self.campaign, unresolved=unresolved), rng)
-        if isinstance(decision, Stop):
-            return number, decision
-        elapsed_s = self.clock.now_s() - self.header.now_s
-        match guardrail.admit(decision, self.campaign, elapsed_s):
-            case guardrail.Refused(reason):
-                return number, Stop(reason, by_guardrail=True)
-            case guardrail.Admitted(samples):
-                return number, replace(decision, samples=samples)
+    def _decide(self, unresolved: int) -> Decided:
+        """The next decision; recorded by whoever carries it out."""
+        return decide(self.policy, self.campaign, unresolved, self.clock.now_s())
 
     def _stop(self, decision: Stop) -> Ending:
         if decision.by_guardrail:
@@ -214,10 +211,10 @@ class Engine:
         n, now_s = len(self.campaign.exposures) + 1, self.clock.now_s()
         fault = self._plan(decision)
         variant = decision.variant
-        self._record(ExposureStarted(n, variant.arm, variant.severity, fault.name, now_s))
         sending = self._sending(Batch(number, decision))
-        validity = Validity(False, "interrupted")
+        validity, health = Validity(False, "interrupted"), Health()
         try:
+            self._record(ExposureStarted(n, variant.arm, variant.severity, fault.name, now_s))
             async with self.safety.guard(fault), self.injector.inject(fault) as injected:
                 via = self._clean_via | (
                     {Route.CANARY: injected.address} if injected.address else {}
@@ -226,12 +223,12 @@ class Engine:
                 await self._stream(sending.feed, sending.receive, via)
             health = self.prober.health()
             back, why = await self._wash_out(n, self.scenario.timing.washout_s)
-            validity = self._judge(health) if back else Validity(False, f"no wash-out: {why}")
+            validity = self._judge(sending, health) if back else _not_back(why)
         except ChaosbanditError as error:
             validity = Validity(False, str(error))
             raise
         finally:
-            self._end_exposure(n, sending, validity)
+            self._end_exposure(n, sending, validity, health)
         if sending.refused is not None:
             raise TargetError(sending.refused)
 
@@ -260,33 +257,39 @@ class Engine:
 
     def _extend(self, unresolved: int, arm: int) -> tuple[int, Decision]:
         """Ask again while the variant stands; only a decision to stay is recorded."""
-        number, decision = self._decide(unresolved)
+        decided = self._decide(unresolved)
+        decision = decided.decision
         if isinstance(decision, Expose) and decision.variant.arm == arm:
-            self._record(Decided(number, decision, unresolved, self.clock.now_s()))
-        return number, decision
+            self._record(decided)
+        return decided.n, decision
 
-    def _judge(self, health: Health) -> Validity:
+    def _judge(self, sending: Sending, health: Health) -> Validity:
+        if sending.refused is not None:  # the answers were to us, not to the dose
+            return Validity(False, sending.refused)
         assert self.campaign.current is not None
         return judge.validity(self.campaign, self.campaign.current, health, lost=0)
 
-    def _end_exposure(self, n: int, sending: Sending, validity: Validity) -> None:
+    def _end_exposure(self, n: int, sending: Sending, validity: Validity, health: Health) -> None:
         """Record what was still held back and how the exposure ended, whatever happened in it."""
-        for (phase, number), sample in sending.order.rest():
-            self._record(Observed(phase, number, (sample,)))
+        failures = [
+            self._tell(Observed(phase, number, (sample,)))
+            for (phase, number), sample in sending.order.rest()
+        ]
         current = self.campaign.current
         assert current is not None
-        self._record(
-            ExposureEnded(
-                n=n,
-                arm=current.arm,
-                validity=validity,
-                dose=judge.dose(self.campaign, current),
-                health=self.prober.health(),
-                lost=sending.order.unresolved(Route.CANARY),
-                halted=sending.halted,
-                now_s=self.clock.now_s(),
-            )
+        ended = ExposureEnded(
+            n=n,
+            arm=current.arm,
+            validity=validity,
+            dose=judge.dose(self.campaign, current),
+            health=health,
+            lost=sending.order.unresolved(Route.CANARY),
+            halted=sending.halted,
+            now_s=self.clock.now_s(),
         )
+        for failure in (*failures, self._tell(ended)):
+            if failure is not None:
+                raise failure
 
     def _give_up_on_instruments(self) -> None:
         """Several void exposures or failed wash-outs in a row: no answer can come of this."""
@@ -310,23 +313,23 @@ class Engine:
         wanted = self.scenario.timing.steady_samples
         mix = self._mix(control=1.0)
         sent = dict.fromkeys(Route, 0)
-        asked = wanted
+        asked, verdict = wanted, judge.steady_state(self.campaign)
 
         def feed(seq: int) -> Route | Signal:
-            nonlocal asked
-            if judge.steady_state(self.campaign) is not None:
-                return Signal.END
+            nonlocal asked, verdict
+            seen = self.campaign.steady_samples
+            out = sum(sent[r] - len(seen.get(r, ())) for r in (Route.CANARY, Route.CONTROL))
+            verdict = judge.steady_state(self.campaign)
+            if verdict is not None:  # bad requests finish last: met only once all have
+                return Signal.SKIP if verdict[0] and out else Signal.END
             if min(sent[Route.CANARY], sent[Route.CONTROL]) >= asked:
-                seen = self.campaign.steady_samples
-                if all(len(seen.get(r, ())) == sent[r] for r in (Route.CANARY, Route.CONTROL)):
-                    asked += wanted
+                asked += 0 if out else wanted
                 return Signal.SKIP
             route = mix.next()
             sent[route] += 1
             return route
 
         await self._stream(feed, self._recorder(Phase.STEADY), self._clean_via)
-        verdict = judge.steady_state(self.campaign)
         met, why = verdict or (False, "steady state could not be measured")
         self._record(judge.steady_measured(self.campaign, met, why, self.clock.now_s()))
         if not met:
@@ -337,13 +340,25 @@ class Engine:
         mix, began_s = self._mix(), self.clock.now_s()
         seen: dict[Route, list[Sample]] = {route: [] for route in Route}
         out = dict.fromkeys(Route, 0)
+        budget = self.campaign.budget_left()
+
+        def found() -> tuple[bool, str]:
+            canary = sorted(seen[Route.CANARY], key=lambda sample: sample.seq)
+            return judge.washed_out(self.campaign, canary, seen[Route.CONTROL])
 
         def feed(seq: int) -> Route | Signal:
-            back, _ = judge.washed_out(self.campaign, seen[Route.CANARY], seen[Route.CONTROL])
-            if back or self.clock.now_s() - began_s >= limit_s:
+            gone = (self.clock.now_s() - began_s) / limit_s
+            waiting = out[Route.CANARY] - len(seen[Route.CANARY])
+            if gone >= 1.0:
                 return Signal.END
+            if found()[0]:  # bad requests finish last: back only once all have
+                return Signal.SKIP if waiting else Signal.END
             route = mix.next()
             if out[route] - len(seen[route]) >= self.scenario.guardrails.max_unresolved:
+                return Signal.SKIP
+            if route is Route.CANARY and not guardrail.affords_probe(
+                budget, self.campaign.budget_left(), waiting, gone
+            ):
                 return Signal.SKIP
             out[route] += 1
             return route
@@ -353,9 +368,7 @@ class Engine:
             self._record(Observed(Phase.WASHOUT, None, (sample,)))
 
         await self._stream(feed, receive, self._clean_via)
-        for samples in seen.values():
-            samples.sort(key=lambda sample: sample.seq)
-        back, why = judge.washed_out(self.campaign, seen[Route.CANARY], seen[Route.CONTROL])
+        back, why = found()
         sick = judge.control_sick(self.campaign, seen[Route.CONTROL])
         self._record(WashedOut(n, back, why, sick, self.clock.now_s()))
         return back, why
@@ -371,7 +384,9 @@ class Engine:
             back, why = await self._wash_out(exposures[-1].n, VERIFY_S)
         except asyncio.CancelledError as error:
             self._as_ending(error)
-            return Cleanness(False, "faults removed and read back; the data path was not looked at")
+            return Cleanness(False, NOT_LOOKED_AT)
+        except ChaosbanditError as error:
+            return Cleanness(False, f"{NOT_LOOKED_AT}: {error}")
         if back:
             return Cleanness(True, "requests through the path are back in the control band")
         if self.campaign.control_sick:
@@ -414,12 +429,30 @@ class Engine:
 
     def _record(self, event: Event) -> None:
         """Apply first, tell the sinks after: they see the campaign that includes the event."""
+        failure = self._tell(event)
+        if failure is not None:
+            raise failure
+
+    def _tell(self, event: Event) -> ChaosbanditError | None:
+        """As `_record`, returning the first failure. A sink that failed hears no more: its record
+        ends there, like that of a run that was killed, rather than going on after a gap."""
         self.campaign = apply(self.campaign, event)
+        failure: ChaosbanditError | None = None
         for sink in self.sinks:
-            sink.accept(event, self.campaign)
+            try:
+                sink.accept(event, self.campaign)
+            except ChaosbanditError as error:
+                self.sinks = tuple(other for other in self.sinks if other is not sink)
+                failure = failure or error
+        return failure
 
 
-def setup_samples(scenario: Scenario) -> float:
-    """Samples that could be sent in the time one exposure takes beside its measured ones."""
-    timing, rate_per_s = scenario.timing, scenario.traffic.rate_per_s
-    return rate_per_s * timing.warmup_s + judge.WASHOUT_WINDOW
+def _not_back(why: str) -> Validity:
+    return Validity(False, f"no wash-out: {why}")
+
+
+def _cleanup_failure(error: BaseException | None) -> CleanupError | None:
+    """The failed clean-up behind an error: it outranks whatever else failed after it."""
+    while error is not None and not isinstance(error, CleanupError):
+        error = error.__context__
+    return error

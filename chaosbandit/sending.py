@@ -9,6 +9,7 @@ answer names the arm that stands. Samples come back in any order and leave in or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -54,6 +55,7 @@ class Sending:
     halted: str | None = None  # a guardrail's reason
     refused: str | None = None  # the target refuses us as a client
     _warmed: int = 0
+    _measured_from: float = math.inf  # seq of the first measured canary request
     _completed: list[Sample] = field(default_factory=list)
 
     def feed(self, seq: int) -> Route | Signal:
@@ -77,10 +79,14 @@ class Sending:
         for note, earlier in released:
             self._observe(note, earlier)
         if sample.route is Route.CANARY:
-            in_flight = self.order.unresolved(Route.CANARY)
-            self.halted = self.halted or guardrail.check(
-                self.campaign(), self._completed, in_flight
-            )
+            self._guard(warming=sample.seq < self._measured_from)
+
+    def _guard(self, warming: bool) -> None:
+        """What the newest canary sample means for the sending."""
+        campaign, unresolved = self.campaign(), self.order.unresolved(Route.CANARY)
+        self.halted = self.halted or guardrail.check(campaign, self._completed, unresolved, warming)
+        if warming and guardrail.plainly_sick(campaign, self._completed):
+            self.warmup_samples = min(self.warmup_samples, self._warmed)  # its time still counts
 
     def _note_now(self) -> Note:
         measuring = self._warmed >= self.warmup_samples
@@ -89,8 +95,10 @@ class Sending:
     def _canary(self, seq: int) -> Route | Signal:
         campaign, waiting = self.campaign(), self.order.unresolved(Route.CANARY)
         limits, timing = campaign.scenario.guardrails, campaign.scenario.timing
-        risky = guardrail.risky(campaign, self.batch.decision.variant.arm)
-        if (risky and waiting >= limits.max_unresolved) or campaign.budget_left() <= waiting:
+        arm = self.batch.decision.variant.arm
+        crowded = guardrail.risky(campaign, arm) and waiting >= limits.max_unresolved
+        room = campaign.budget_left() - guardrail.reserve(campaign)
+        if crowded or room <= waiting:
             return Signal.SKIP
         elapsed_s = self.now_s() - self.started_s
         if self._warmed < self.warmup_samples:
@@ -99,7 +107,10 @@ class Sending:
             self._warmed += 1
             self.order.sent(seq, Route.CANARY, (Phase.WARMUP, None))
             return Route.CANARY
-        return Signal.SKIP if elapsed_s < timing.warmup_s else self._measure(seq, waiting)
+        crowded = waiting >= guardrail.unresolved_allowed(campaign, arm)
+        if crowded or elapsed_s < timing.warmup_s:
+            return Signal.SKIP
+        return self._measure(seq, waiting)
 
     def _measure(self, seq: int, waiting: int) -> Route | Signal:
         if self.batch.out:
@@ -111,6 +122,7 @@ class Sending:
             if not isinstance(decision, Expose) or decision.variant.arm != arm:
                 return Signal.SKIP if waiting else Signal.END
             self.batch = Batch(number, decision)
+        self._measured_from = min(self._measured_from, seq)
         self.batch.sent += 1
         self.order.sent(seq, Route.CANARY, (Phase.MEASURE, self.batch.number))
         return Route.CANARY

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -104,7 +104,8 @@ async def _run(loaded: Loaded, options: RunOptions, server: str, run: str, path:
         )
         sinks: list[Sink] = [stack.enter_context(Journal(path))]
         if not options.quiet:
-            sinks.append(stack.enter_context(progress(sys.stderr)))
+            view: AbstractContextManager[Sink] = progress(sys.stderr)
+            sinks.append(stack.enter_context(view))
         header = RunStarted(
             run=run,
             name=scenario.name,

@@ -64,7 +64,10 @@ class SendOrder(Generic[Ticket]):
         return sum(seq not in self._done for seq in self._sent.get(route, ()))
 
     def rest(self) -> list[tuple[Ticket, Sample]]:
-        """Finished samples still held back when a stream was cut, in order of intended start."""
-        left = [(self._tickets[seq], self._done[seq]) for seq in sorted(self._done)]
+        """Let go of finished samples held back when a stream was cut, in order of intended start;
+        what stays unresolved has no outcome."""
+        left = [(self._tickets.pop(seq), self._done[seq]) for seq in sorted(self._done)]
+        for route, waiting in self._sent.items():
+            self._sent[route] = deque(seq for seq in waiting if seq not in self._done)
         self._done.clear()
         return left

@@ -130,7 +130,7 @@ class Certificate:
     @property
     def missing(self) -> Floats:
         """Evidence each crossing still needs to be ruled out; 0 where it is."""
-        return np.where(self.ruled_out, 0.0, np.maximum(self.log_threshold - self.log_e, 0.0))
+        return np.where(self.ruled_out, 0.0, np.maximum(self.log_threshold - self.log_e, _SLACK))
 
     def missing_held(self, arm: int) -> float:
         """Evidence still missing to claim that `arm` holds, its own share included."""
@@ -163,6 +163,7 @@ class Certificate:
     def _reached(self, arm: int, purpose: Purpose, path: Floats) -> Mask:
         """Crossings whose evidence reaches the threshold somewhere along `path` [block, SLO]."""
         tails, heads = _tails(self.held), _heads(self.broke)
+        enough = self.log_threshold - _SLACK  # bets that just suffice must not fail by rounding
         if path.shape[1] == 1:  # the highest point of a single SLO's path says it all
             path = path.max(axis=0, keepdims=True)
         reached = np.zeros(len(self.ruled_out), dtype=np.bool_)
@@ -170,11 +171,11 @@ class Certificate:
             rows = path[start : start + _ROWS, :, None]
             if purpose is Purpose.HELD:
                 log_e = (tails[:, : arm + 1] + rows).min(axis=1) + _log_mean(heads[:, : arm + 1])
-                reached[: arm + 1] |= log_e.max(axis=0) >= self.log_threshold
+                reached[: arm + 1] |= log_e.max(axis=0) >= enough
             else:
                 moved = _log_mean(np.moveaxis(heads[:, arm + 1 :] + rows, 1, 0))
                 log_e = moved + tails[:, arm + 1 :].min(axis=0)
-                reached[arm + 1 :] |= log_e.max(axis=0) >= self.log_threshold
+                reached[arm + 1 :] |= log_e.max(axis=0) >= enough
         return reached
 
 

@@ -36,6 +36,16 @@ def risky(campaign: Campaign, arm: int) -> bool:
     return campaign.believed_broken(arm) >= BELIEVED
 
 
+def unresolved_allowed(campaign: Campaign, arm: int) -> int:
+    """Measured requests that may be in flight at once: few where little was seen to go well.
+
+    Their bets are placed before the newest answers are in, so an arm earns its pipeline: half of
+    what it has already answered.
+    """
+    floor = campaign.scenario.guardrails.max_unresolved
+    return floor if risky(campaign, arm) else max(floor, campaign.arms[arm].samples // 2)
+
+
 def admit(decision: Expose, campaign: Campaign, elapsed_s: float) -> Admitted | Refused:
     """Refuse what the limits forbid; trim what the budget cannot carry at its worst."""
     scenario, variant = campaign.scenario, decision.variant
@@ -45,7 +55,8 @@ def admit(decision: Expose, campaign: Campaign, elapsed_s: float) -> Admitted | 
         return Refused(f"{text(variant.severity)} is above guardrails.max_severity {text(cap)}")
     if elapsed_s > scenario.search.max_duration_s:
         return Refused(f"search.max_duration of {scenario.search.max_duration_s:g} s is over")
-    left, overhead = campaign.budget_left(), worst_overhead(campaign, variant.arm)
+    left = campaign.budget_left()
+    overhead = worst_overhead(campaign, variant.arm) + reserve(campaign)
     room = left - overhead
     if room < 1:
         return Refused(
@@ -64,6 +75,20 @@ def worst_overhead(campaign: Campaign, arm: int) -> int:
     return timing.warmup_samples + guardrails.max_unresolved
 
 
+def reserve(campaign: Campaign) -> int:
+    """Bad samples that exposures leave for the wash-out, which otherwise could not be looked at."""
+    return campaign.scenario.guardrails.max_unresolved
+
+
+def affords_probe(budget: int, left: int, waiting: int, gone: float) -> bool:
+    """Whether one more wash-out request may go out when the share `gone` of its time is over.
+
+    A sick path's bad answers are spread over that time; good ones are free, so one that is well
+    again shows it at once. `budget` is what was left when the wash-out began.
+    """
+    return left > waiting and budget - left + waiting <= budget * gone
+
+
 def _affordable(decision: Expose, campaign: Campaign, room: int) -> int:
     """Samples whose worst plausible cost fits: all bad where risky, four times tau elsewhere."""
     if risky(campaign, decision.variant.arm):
@@ -73,15 +98,32 @@ def _affordable(decision: Expose, campaign: Campaign, room: int) -> int:
     return max(1, math.floor(room / ratio))
 
 
-def check(campaign: Campaign, completed: Sequence[Sample], unresolved: int) -> str | None:
-    """Why sending must stop now, looking at completed canary samples (last one newest) or None."""
+def check(
+    campaign: Campaign, completed: Sequence[Sample], unresolved: int, warming: bool = False
+) -> str | None:
+    """Why sending must stop now, looking at completed canary samples (last one newest) or None.
+
+    Bad samples in a row count from the warm-up on but end an exposure only at a measured one;
+    `plainly_sick` cuts the warm-up. Else an arm that always fails would cost its warm-up each time
+    and never be measured.
+    """
     limit = campaign.scenario.guardrails.abort_if_bad_in_a_row
-    tail = completed[-limit:]
-    if len(tail) == limit and all(any(bad_flags(campaign.slos, sample)) for sample in tail):
+    if not warming and _all_bad(campaign, completed, limit):
         return f"{limit} bad requests in a row (guardrails.abort_if_bad_in_a_row)"
-    if campaign.budget_left() <= unresolved:
+    if campaign.budget_left() - reserve(campaign) < max(1, unresolved):
         return "the error budget of this run is spent, counting requests still in flight as bad"
     return None
+
+
+def plainly_sick(campaign: Campaign, completed: Sequence[Sample]) -> bool:
+    """Whether warm-up requests fail so steadily that sending more of them is waste."""
+    limit = campaign.scenario.guardrails.abort_if_bad_in_a_row
+    return _all_bad(campaign, completed, max(1, limit // 2))
+
+
+def _all_bad(campaign: Campaign, completed: Sequence[Sample], n: int) -> bool:
+    newest = completed[-n:]
+    return len(newest) == n and all(any(bad_flags(campaign.slos, s)) for s in newest)
 
 
 def refused_as_client(campaign: Campaign, sample: Sample) -> str | None:

@@ -32,6 +32,7 @@ from chaosbandit.core.slo import SLO, bad_flags
 BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test
 STEADY_FACTOR = 5  # steady state is extended up to this many times before it is called not met
 DELIVERED_SHARE = 0.5  # of the asked dose must arrive at the dependency
+NOISE_S = 0.002  # what a median may be off by for no reason
 FELT_SHARE = 0.05  # of the asked dose must be felt somewhere for the path to count as exercised
 LATE_SHARE = 0.2  # of an exposure's samples sent late: then the prober did not keep up
 WASHOUT_WINDOW = 10  # samples in a row that must look healthy
@@ -65,11 +66,11 @@ def steady_state(campaign: Campaign) -> tuple[bool, str] | None:
 
 
 def longest_burst(campaign: Campaign) -> int:
-    """Longest run of bad canary or control samples in steady state."""
+    """Longest run of bad canary or control samples in steady state, in order of sending."""
     longest = 0
-    for samples in campaign.steady_samples.values():
+    for route in (Route.CANARY, Route.CONTROL):
         run = 0
-        for sample in samples:
+        for sample in sorted(campaign.steady_samples.get(route, ()), key=lambda s: s.seq):
             run = run + 1 if any(bad_flags(campaign.slos, sample)) else 0
             longest = max(longest, run)
     return longest
@@ -146,7 +147,7 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
     if (
         campaign.ladder.kind == "latency"
         and given.delivered is not None
-        and given.delivered < DELIVERED_SHARE * given.asked
+        and given.delivered < DELIVERED_SHARE * given.asked - NOISE_S
     ):
         text = campaign.ladder.text
         return Validity(
@@ -198,7 +199,7 @@ def bracket(campaign: Campaign) -> Bracket:
     severities = campaign.ladder.severities
     resolution = campaign.scenario.search.resolution
     confidence = campaign.scenario.search.confidence
-    if not exercised(campaign):
+    if not exercised(campaign) or campaign.certificate.empty or campaign.one_sided.empty:
         return Bracket(confidence=confidence)
     low, high, closed = claimed_bracket(campaign.certificate, severities, resolution)
     if low is None or high is None:
@@ -223,12 +224,11 @@ def exercised(campaign: Campaign) -> bool:
     known = [given for given in doses if given.felt is not None and given.delivered is not None]
     if not known or any(arm.any_bad for arm in campaign.arms):
         return True
-    noise_s = 0.002
     return any(
-        given.felt is not None and given.felt >= FELT_SHARE * given.asked + noise_s
+        given.felt is not None and given.felt >= FELT_SHARE * given.asked + NOISE_S
         for given in known
-        if given.asked >= noise_s
-    ) or all(given.asked < 10 * noise_s for given in known)
+        if given.asked >= NOISE_S
+    ) or all(given.asked < 10 * NOISE_S for given in known)
 
 
 def gate(campaign: Campaign) -> bool | None:

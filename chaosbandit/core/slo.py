@@ -39,7 +39,7 @@ class SLO:
     @property
     def bad_ratio(self) -> float:
         """The largest bad ratio that still meets it (tau in the formulas)."""
-        return 1.0 - self.objective
+        return round(1.0 - self.objective, 12)  # 10 bad of 100 must meet 90 %
 
 
 @dataclass(frozen=True, slots=True)

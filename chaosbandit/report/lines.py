@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from chaosbandit.core.campaign import (
     Campaign,
@@ -57,6 +58,17 @@ class PlainLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._scene = Scene()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to put back: lines stay where they are."""
 
     def accept(self, event: Event, campaign: Campaign) -> None:
         """Print what the event is worth; a stream that cannot be written is ignored."""

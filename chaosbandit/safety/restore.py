@@ -62,18 +62,18 @@ def undo(remedy: Remedy, deadline_s: float, control: Control | None = None) -> N
     give_up_s = time.monotonic() + deadline_s
     own = Control(remedy.server) if control is None else control
     pause_s = _FIRST_PAUSE_S
+    found = ""
     try:
         while True:
             try:
                 _replace(remedy, own, give_up_s)
                 confirm(remedy, own, give_up_s)
                 return
-            except UnansweredError as error:
+            except (UnansweredError, NotUndoneError) as error:
                 if _died_with_its_faults(remedy, error):
                     return
-                found = str(error)
-            except NotUndoneError as error:
-                found = str(error)
+                if not found or time.monotonic() < give_up_s:  # not merely cut off by the deadline
+                    found = str(error)
             if time.monotonic() + pause_s >= give_up_s:
                 raise NotUndoneError(f"{remedy.name}: {found}")
             time.sleep(pause_s)
@@ -177,12 +177,13 @@ def _restored(remedy: Remedy, control: Control, give_up_s: float | None) -> dict
     return found
 
 
-def _died_with_its_faults(remedy: Remedy, error: UnansweredError) -> bool:
+def _died_with_its_faults(remedy: Remedy, error: Exception) -> bool:
     """Toxics live in memory only: where API and path are both closed, no fault of ours is left.
 
     With an operator's proxy to restore that is not enough, unless the server was the run's own.
     """
-    if not error.refused or not is_loopback(host_of(remedy.server)):
+    refused = isinstance(error, UnansweredError) and error.refused
+    if not refused or not is_loopback(host_of(remedy.server)):
         return False
     nothing_to_restore = remedy.restores is None or remedy.server_dies_with_run
     return nothing_to_restore and accepts(remedy.listen, remedy.server) is False

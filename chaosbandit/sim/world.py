@@ -20,6 +20,7 @@ from chaosbandit.core.model import Fault, Health, Outcome, Route, Sample, Varian
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.engine import Engine
+from chaosbandit.errors import CleanupError
 from chaosbandit.ports import Feed, Injected, Signal, Sink
 
 Response = Callable[[float], float]
@@ -69,9 +70,7 @@ class World:
             return None
         name = f"cb.simulated.{expires_epoch_s}.{n}.{variant.proxy}"
         self._planned = variant.severity
-        return Fault(
-            "simulated", "", name, "", "", variant.proxy, expires_epoch_s, variant.toxics
-        )
+        return Fault("simulated", "", name, "", "", variant.proxy, expires_epoch_s, variant.toxics)
 
     _planned: float = 0.0
 
@@ -92,7 +91,13 @@ class World:
     @asynccontextmanager
     async def _guard(self, fault: Fault) -> AsyncIterator[None]:
         self.calls.append(f"record {fault.name}")
-        yield
+        try:
+            yield
+        except CleanupError:
+            raise
+        except BaseException:
+            self.calls.append(f"strike {fault.name}")
+            raise
         self.calls.append(f"strike {fault.name}")
 
     def guard(self, fault: Fault) -> AbstractAsyncContextManager[None]:
@@ -170,4 +175,9 @@ def simulate_campaign(
         safety=world,
         sinks=sinks,
     )
-    return asyncio.run(engine.run())
+
+    async def whole_run() -> None:  # no result: asyncio.run would spell out a campaign's repr
+        await engine.run()
+
+    asyncio.run(whole_run())
+    return engine.campaign

@@ -80,15 +80,15 @@ class ToxiproxyInjector:
             return None
         name = variant.proxy if variant is not None else self._scenario.ladder.proxy
         proxy = self._scenario.proxy(name)
-        listen, upstream = self._listen(), proxy.upstream
-        if self._canary:  # as the server itself writes them, so that they come back exactly
-            listen, upstream = proxy.listen or "", proxy.upstream
-            if name in self._operators:
-                listen, upstream = self._operators[name].listen, self._operators[name].upstream
+        listen, upstream = proxy.listen or "", proxy.upstream
+        if not self._canary:
+            listen = self._listen()
+        elif name in self._operators:  # as the server writes them, so that they come back exactly
+            listen, upstream = self._operators[name].listen, self._operators[name].upstream
         return Fault(
             run=self._run,
             server=self._client.url,
-            name=fault_name(self._run, expires_epoch_s, n, name),
+            name=fault_name(self._run, expires_epoch_s, n, name, stands_in=self._canary),
             listen=listen,
             upstream=upstream,
             restores=name if self._canary else None,

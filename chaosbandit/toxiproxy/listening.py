@@ -54,10 +54,10 @@ async def resolve(text: str) -> Address:
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise AddressError(f"lookup {host}: no such host") from None
     except TimeoutError:
         raise AddressError(f"lookup {host}: i/o timeout") from None
+    except (OSError, ValueError):
+        raise AddressError(f"lookup {host}: no such host") from None
     family, _, _, _, place = min(found, key=_is_not_ipv4)
     return Address(family, str(place[0]), int(place[1]))
 

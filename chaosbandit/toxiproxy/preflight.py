@@ -49,7 +49,7 @@ async def occupied(
         ours = parse_name(record.name)
         if ours is None:
             continue
-        stands_in = vacant and ours.original == wanted.name
+        stands_in = vacant and ours.restores == wanted.name
         if not stands_in and not await same_address(record.listen, wanted.listen or ""):
             continue
         if ours.run != run and ours.expires_epoch_s > now_epoch_s:

@@ -118,7 +118,7 @@ class Proxy:
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
                     await loop.create_connection(lambda: connection.server, host, port)
                 await loop.connect_accepted_socket(lambda: connection.client, client)
-            except (OSError, OverflowError, UnicodeError, AddressError, TimeoutError):
+            except (OSError, OverflowError, ValueError, AddressError):
                 return  # the client sees its connection closed, as by the real server
             undo.pop_all()
         self._connections.add(connection)

@@ -32,7 +32,7 @@ from contextlib import suppress
 import aiohttp
 from aiohttp import web
 
-POOL_SIZE = 32
+POOL_SIZE = 64
 ATTEMPT_TIMEOUT_S = 0.3
 RETRY_PAUSE_S = (0.010, 0.030)  # drawn anew each time, so that retries do not come in step
 PAGE_DEADLINE_S = 0.45

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 
 from chaosbandit.safety.clean import CleanReport, clean
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.restore import manual_commands, remedy_of
+from tests.operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from operator_path import OperatorPath, free_port, operator_path
-from servers import running_server
 
 from chaosbandit.core.model import Fault
 from chaosbandit.errors import CleanupError, HarnessError
 from chaosbandit.safety import watch
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
+from tests.operator_path import OperatorPath, free_port, operator_path
+from tests.servers import running_server
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +51,15 @@ def is_running(pid: int | None) -> bool:
     except ProcessLookupError:
         return False
     return pid is not None
+
+
+def has_ended(pid: int) -> bool:
+    """As `not is_running`, but for others' children: a zombie nobody reaps has ended too."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"
 
 
 def wait_for(condition: object, within_s: float = 15.0) -> None:
@@ -137,7 +146,7 @@ def test_interrupted_exposure_is_believed_only_if_the_server_confirms(
             inside.set()
             await asyncio.sleep(60)
 
-    async def run() -> None:
+    async def run() -> int | None:
         async with RunGuard("run001", ledger) as guard:
             inside = asyncio.Event()
             task = asyncio.ensure_future(exposure(guard, inside))
@@ -146,9 +155,11 @@ def test_interrupted_exposure_is_believed_only_if_the_server_confirms(
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert written(ledger) == ([] if removed else [fault.name])
+            return guard.watchdog_pid()
 
-    asyncio.run(run())
-    wait_for(lambda: written(ledger) == [])
+    pid = asyncio.run(run())
+    wait_for(lambda: not is_running(pid))
+    assert written(ledger) == []
     assert path.is_normal()
 
 
@@ -178,7 +189,7 @@ def test_killed_watchdog_is_replaced_and_takes_over_what_is_armed(
 ) -> None:
     fault = path.fault()
 
-    async def run() -> None:
+    async def run() -> int | None:
         async with RunGuard("run001", ledger) as guard:
             with pytest.raises(CleanupError):
                 async with guard.guard(fault):
@@ -190,9 +201,11 @@ def test_killed_watchdog_is_replaced_and_takes_over_what_is_armed(
                         assert guard.alive()
                         assert guard.watchdog_pid() != first
                     raise CleanupError("left to the watchdog")
+            return guard.watchdog_pid()
 
-    asyncio.run(run())
-    wait_for(path.is_normal)
+    second = asyncio.run(run())
+    wait_for(lambda: not is_running(second))
+    assert path.is_normal()
 
 
 def test_watchdog_killed_first_then_the_run_ends_normally(ledger: FaultLedger) -> None:
@@ -305,12 +318,13 @@ def test_forked_worker_neither_holds_the_lock_nor_hides_the_end(
         os._exit(0)
     os.close(tell)
     with os.fdopen(ready) as said:
-        worker = int(said.readline())
+        worker, watchdog = map(int, said.readline().split())
     try:
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
+        wait_for(lambda: has_ended(watchdog))
         assert is_running(worker)
-        wait_for(path.is_normal)
+        assert path.is_normal()
         assert not ledger.is_alive("run001")
     finally:
         os.kill(worker, signal.SIGKILL)
@@ -326,7 +340,7 @@ async def _fork_a_worker_and_wait(
             if worker == 0:
                 os.close(tell)
                 _wait_for_the_end()
-            os.write(tell, f"{worker}\n".encode())
+            os.write(tell, f"{worker} {guard.watchdog_pid()}\n".encode())
             _wait_for_the_end()
 
 

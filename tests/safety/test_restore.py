@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 
 from chaosbandit.safety.address import accepts, same_address
 from chaosbandit.safety.control import Control, UnansweredError
@@ -26,6 +25,7 @@ from chaosbandit.safety.restore import (
     settle,
     undo,
 )
+from tests.operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from operator_path import ORIGINAL, OperatorPath, free_port, operator_path
 
 from chaosbandit.safety import watchdog
 from chaosbandit.safety.ledger import FaultLedger, fault_to_json
 from chaosbandit.safety.restore import manual_commands, remedy_of
+from tests.operator_path import ORIGINAL, OperatorPath, free_port, operator_path
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ class Victim:
         self.process = subprocess.Popen(
             [sys.executable, str(_TESTS / "safety" / "victim.py"), *arguments],
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(_TESTS)},
+            env={**os.environ, "PYTHONPATH": str(_TESTS.parent)},
             text=True,
             start_new_session=True,
         )

@@ -11,10 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from operator_path import OperatorPath, injection
-
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
+from tests.operator_path import OperatorPath, injection
 
 
 async def _run(ledger: Path, path: OperatorPath, point: str, expires_in_s: float) -> None:

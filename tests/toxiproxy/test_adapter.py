@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_api import constant, fake_api, raw
 
 import chaosbandit
 from chaosbandit.core.model import Toxic
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.adapter import PythonToxiproxy
 from chaosbandit.toxiproxy.client import ToxiproxyClient
+from tests.fake_api import constant, fake_api, raw
 
 GO_TEXT = "listen tcp 127.0.0.1:1: bind: permission denied"
 TOXIC = Toxic("latency", {"latency": 5, "jitter": 1}, "upstream", 0.5)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
-from servers import running_server
+from servers import real_server_path, running_server
 
 UPSTREAM = "127.0.0.1:1"
 
@@ -45,23 +46,31 @@ class Caller:
         self._http.close()
 
 
+@pytest.fixture(scope="module", params=["embedded", "real"])
+def shared_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of each kind for this whole module, since its tests leave nothing in between."""
+    if request.param == "real" and real_server_path() is None:
+        pytest.skip("no real Toxiproxy server: run .ci/toxiproxy, which builds it")
+    with running_server(request.param) as url:
+        yield url
+
+
 @pytest.fixture
-def caller(toxiproxy_url: str) -> Iterator[Caller]:
+def caller(shared_url: str) -> Iterator[Caller]:
     """A server with one disabled proxy `p`, which has a latency toxic `slow`."""
-    caller = Caller(toxiproxy_url)
-    _give_it_a_proxy(caller)
-    yield caller
-    caller.close()
+    with contextlib.closing(Caller(shared_url)) as caller:
+        _give_it_a_proxy(caller)
+        yield caller
+        for name in caller.json("GET", "/proxies"):
+            caller.send("DELETE", f"/proxies/{quote(name)}")
 
 
 @pytest.fixture
 def embedded() -> Iterator[Caller]:
     """The embedded server alone, for what it does on purpose as the real one does not."""
-    with running_server("embedded") as url:
-        caller = Caller(url)
+    with running_server("embedded") as url, contextlib.closing(Caller(url)) as caller:
         _give_it_a_proxy(caller)
         yield caller
-        caller.close()
 
 
 def _give_it_a_proxy(caller: Caller) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import time
 
 import pytest
-from fake_api import constant, fake_api, raw
 
 from chaosbandit.core.model import Toxic
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.adapter import PythonToxiproxy
 from chaosbandit.toxiproxy.client import ToxiproxyClient
+from tests.fake_api import constant, fake_api, raw
 
 GO_TEXT = "listen tcp 127.0.0.1:1: bind: permission denied"
 

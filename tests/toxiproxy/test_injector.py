@@ -16,8 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_api import Answer, echo_upstream, fake_api, raw
-from servers import Kind, running_server
 
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Fault, Toxic, Variant
@@ -30,6 +28,8 @@ from chaosbandit.toxiproxy.adapter import PythonToxiproxy
 from chaosbandit.toxiproxy.client import ToxiproxyClient
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
 from chaosbandit.toxiproxy.removal import CLEANUP_S
+from tests.fake_api import Answer, echo_upstream, fake_api, raw
+from tests.servers import Kind, running_server
 
 RUN = "run00001"
 EXPIRES = 4_000_000_000
@@ -113,12 +113,11 @@ class Canary:
 
 
 @asynccontextmanager
-async def canary(url: str, preflight: bool = True) -> AsyncIterator[Canary]:
+async def canary(url: str) -> AsyncIterator[Canary]:
     async with echo_upstream() as upstream:
         made = await ToxiproxyClient(url).create("inventory", "127.0.0.1:0", upstream)
         ready = Canary(url, upstream, made.listen)
-        if preflight:
-            await ready.injector.preflight()
+        await ready.injector.preflight()
         yield ready
 
 
@@ -172,31 +171,33 @@ def test_the_listen_address_is_closed_only_for_an_instant(toxiproxy_url: str) ->
         while not stop.is_set():
             now_s = time.monotonic()
             try:
-                socket.create_connection((host, int(port)), timeout=1).close()
-            except OSError:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            except ConnectionError:  # refused, or reset in the middle of the handshake
                 closed_since_s = now_s if closed_since_s is None else closed_since_s
             else:
                 if closed_since_s is not None:
                     gaps_s.append(time.monotonic() - closed_since_s)
                 closed_since_s = None
-            time.sleep(0.0002)
+            time.sleep(0.0005)
 
     async def scenario() -> None:
-        async with canary(toxiproxy_url) as c:
-            thread = threading.Thread(target=knock, args=(c.listen,))
-            thread.start()
-            try:
-                for n in range(10):
-                    async with c.injector.inject(c.fault(n=n)):
-                        await asyncio.sleep(0.02)
+        refusing = "127.0.0.1:1"  # the proxy accepts all the same
+        made = await ToxiproxyClient(toxiproxy_url).create("inventory", "127.0.0.1:0", refusing)
+        c = Canary(toxiproxy_url, refusing, made.listen)
+        thread = threading.Thread(target=knock, args=(c.listen,))
+        thread.start()
+        try:
+            for n in range(10):
+                async with c.injector.inject(c.fault(n=n)):
                     await asyncio.sleep(0.02)
-            finally:
-                stop.set()
-                await asyncio.to_thread(thread.join)
+                await asyncio.sleep(0.02)
+        finally:
+            stop.set()
+            await asyncio.to_thread(thread.join)
 
     asyncio.run(scenario())
-    assert len(gaps_s) <= 20, gaps_s  # two changes an injection
-    assert not gaps_s or statistics.median(gaps_s) < 0.1, gaps_s
+    assert gaps_s  # a few ms each, and seen by a knock every half
+    assert statistics.median(gaps_s) < 0.1, gaps_s
 
 
 @pytest.mark.parametrize("stream", ["upstream", "downstream"])
@@ -371,6 +372,7 @@ def test_edge_gives_an_address_of_its_own_and_deletes_it(toxiproxy_url: str) -> 
             assert sick is not None
             assert clean is not None
             assert (sick.restores, clean.toxics) == (None, ())
+            assert sick.name == f"cb.{RUN}.{EXPIRES}.1.inventory.own"
             async with injector.inject(sick) as slow, injector.inject(clean) as fast:
                 assert slow.address is not None
                 assert fast.address is not None
@@ -544,9 +546,12 @@ def test_another_runs_edge_proxy_does_not_matter(toxiproxy_url: str) -> None:
     async def scenario() -> None:
         async with canary(toxiproxy_url) as c:
             server = PythonToxiproxy(*server_address(toxiproxy_url))
-            name = fault_name("run00002", EXPIRES, 3, "inventory")
+            name = fault_name("run00002", EXPIRES, 3, "inventory", stands_in=False)
             await server.create(name, "127.0.0.1:0", c.upstream)
             assert await c.injector.preflight()
+            await server.disable("inventory")
+            with pytest.raises(ToxiproxyError, match="inventory is disabled; enable it"):
+                await c.injector.preflight()
 
     asyncio.run(scenario())
 

@@ -166,6 +166,29 @@ def test_a_changed_chain_lets_go_of_what_was_held() -> None:
     assert link.direct
 
 
+def test_order_survives_the_removal_of_a_blocked_toxic() -> None:
+    clock, ends, link = chain(latency(100))
+    for data in (b"a", b"b", b"c"):
+        link.feed(data)
+        clock.run_until(clock.now_s + 0.02)
+    link.sink_paused()
+    clock.run_until(0.5)  # one blocked on its way out, one held, one queued
+    link.remove("latency")
+    assert ends.data == b"abc"
+
+
+def test_order_survives_the_removal_of_a_toxic_that_blocks_the_one_before() -> None:
+    clock, ends, link = chain(latency(100), toxic("bandwidth", rate=1))
+    data = [bytes([number]) * 1000 for number in range(4)]
+    for chunk in data:
+        link.feed(chunk)
+        clock.run_until(clock.now_s + 0.02)
+    clock.run_until(0.16)
+    link.remove("bandwidth")
+    clock.run_until(1)
+    assert ends.data == b"".join(data)
+
+
 def test_removing_a_timeout_ends_the_stream_after_what_later_toxics_hold() -> None:
     clock, ends, link = chain(latency(0), toxic("timeout", timeout=0), latency(500, "later"))
     link.feed(b"lost")

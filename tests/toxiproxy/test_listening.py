@@ -44,6 +44,7 @@ def test_resolves(text: str, resolved: str) -> None:
         ("127.0.0.1:-1", "address -1: invalid port"),
         ("127.0.0.1:no-such-service", "lookup tcp/no-such-service: unknown port"),
         ("300.0.0.1.invalid:80", "lookup 300.0.0.1.invalid: no such host"),
+        ("nul\0.invalid:80", "lookup nul\0.invalid: no such host"),
         (f"{'x' * 70}.invalid:80", f"lookup {'x' * 70}.invalid: no such host"),
     ],
 )

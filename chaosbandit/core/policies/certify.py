@@ -129,7 +129,7 @@ class _Reading:
     def search(self, arm: int) -> Expose:
         """A look without bets; it ends early when bad samples pile up."""
         samples = self._whole_blocks(self._share())
-        at_tau = samples * min(self.taus)
+        at_tau = samples * max(self.taus)  # bad samples that even a healthy arm may show
         ends = 2 if at_tau < _RARE else 3 + int(at_tau + 2 * math.sqrt(at_tau))
         text = self.campaign.ladder.text(self.severities[arm])
         limited = arm == self.cap and self.p_broke[arm] < 0.5
@@ -153,12 +153,12 @@ class _Reading:
             for belief, tau in self._slos()
         )
         gain = min(math.log((1 - q) / (1 - tau)) for q, tau in zip(bets, self.taus, strict=True))
-        needed = math.ceil(side.missing * side.certificate.block / gain - _SLACK)
+        needed = math.ceil(side.missing * side.certificate.block / gain)
         if side.arm == self.campaign.standing:
             needed = max(needed - self.campaign.unresolved, 1)
         samples = self._whole_blocks(min(self._share(), needed))
         text = self.campaign.ladder.text(self.severities[side.arm])
-        why = f"certify that {text} holds: {needed} more good samples"
+        why = f"certify that {text} holds: {needed} more good sample{'s' * (needed > 1)}"
         return Expose(self.variant(side.arm), samples, Purpose.HELD, bets, None, why)
 
     def _bet_broke(self, side: _Side) -> Expose:
@@ -171,9 +171,9 @@ class _Reading:
         samples = self._whole_blocks(max(1, int(quarter)))
         ends = None  # an incomplete block could only lose
         if side.certificate.block == 1:
-            rare = samples * min(self.taus) < _RARE
+            rare = samples * max(self.taus) < _RARE
             gain = max(math.log(q / tau) for q, tau in zip(bets, self.taus, strict=True))
-            ends = 1 if rare else math.ceil(side.missing / gain - _SLACK)
+            ends = 1 if rare else math.ceil(side.missing / gain - 1e-6)
         text = self.campaign.ladder.text(self.severities[side.arm])
         why = f"certify that {text} breaks: about {math.ceil(side.samples)} more samples"
         return Expose(self.variant(side.arm), samples, Purpose.BROKE, bets, ends, why)

@@ -41,11 +41,15 @@ class Ramp:
         purpose, bets = _bets(campaign, arm)
         samples, at_tau = _batch(campaign, clean), min(slo.bad_ratio for slo in campaign.slos)
         ends = 2 + int(3 * samples * at_tau) if certificate.block == 1 else None
-        why = f"ramp: sample {text} until it is certain that it {_VERBS[purpose]}"
+        why = _WHY[purpose].format(text)
         return Expose(campaign.ladder.variant(arm), samples, purpose, bets, ends, why)
 
 
-_VERBS = {Purpose.HELD: "holds", Purpose.BROKE: "breaks"}
+_WHY = {
+    Purpose.SEARCH: "ramp: a first look at {}",
+    Purpose.HELD: "ramp: certify that {} holds",
+    Purpose.BROKE: "ramp: certify that {} breaks",
+}
 
 
 def _next_arm(campaign: Campaign) -> tuple[int, Certificate]:
@@ -75,13 +79,15 @@ def _middle(severities: tuple[float, ...], held: int, broke: int) -> int:
 def _bets(campaign: Campaign, arm: int) -> tuple[Purpose, tuple[float, ...]]:
     """What to prove and the bets: the arm's own ratios so far, shrunk towards clean.
 
-    Such a plug-in is fixed before the batch it is used on (Waudby-Smith & Ramdas 2024).
+    Such a plug-in is fixed before the batch it is used on (Waudby-Smith & Ramdas 2024). The first
+    look is not bet on: what a held bet loses on an arm that breaks, every milder arm must repay.
     """
     seen, taus = campaign.arms[arm], [slo.bad_ratio for slo in campaign.slos]
-    counts = seen.bad or (0,) * len(taus)
+    if seen.samples == 0:
+        return Purpose.SEARCH, ()
     ratios = [
         (bad + 1.0) / (seen.samples + 1.0 / (_CLEAN * tau))
-        for bad, tau in zip(counts, taus, strict=True)
+        for bad, tau in zip(seen.bad, taus, strict=True)
     ]
     if any(ratio > tau for ratio, tau in zip(ratios, taus, strict=True)):
         return Purpose.BROKE, tuple(

@@ -1,5 +1,6 @@
 """The certifying policy: safe steps, honest ends, false brackets within delta, few samples."""
 
+import itertools
 import math
 from dataclasses import replace
 from types import ModuleType
@@ -69,10 +70,10 @@ def test_it_never_steps_over_the_cap_nor_leaps(loop: ModuleType) -> None:
     run = loop.campaign_run(loop.response_of("cliff", 5000.0, TAU), scenario, default_rng(1))
     reached = [severities[j] for j, arm in enumerate(run.campaign.arms) if arm.samples]
     assert max(reached) <= 300.0
-    assert all(b <= 2 * a * 1.0001 for a, b in zip(reached, reached[1:], strict=False))
+    assert all(b <= 2 * a * 1.0001 for a, b in itertools.pairwise(reached))
     assert not run.stop.answered
     assert run.stop.reason == (
-        "held at the cap of 296.2 s: the breaking point is above what the guardrails allow"
+        "held at the cap of 297.3 s: the breaking point is above what the guardrails allow"
     )
     assert run.samples < 900
 
@@ -107,8 +108,7 @@ def test_it_gives_up_when_the_samples_are_spent(loop: ModuleType) -> None:
 
 def test_it_says_so_when_no_crossing_is_left(loop: ModuleType) -> None:
     campaign = loop.start(loop.scenario_of(), (0.001,), 0.0)
-    bet = {"purpose": Purpose.HELD, "bets": (0.001,)}
-    campaign = after(loop, campaign, 50, 500, **bet)
+    campaign = after(loop, campaign, 50, 500, purpose=Purpose.HELD, bets=(0.001,))
     campaign = after(loop, campaign, 20, 0, 9, purpose=Purpose.BROKE, bets=(0.5,))
     stop = decide(campaign)
     assert isinstance(stop, Stop) and not stop.answered
@@ -136,13 +136,13 @@ def test_it_bets_on_held_with_what_the_model_expects(loop: ModuleType) -> None:
 
 
 def test_samples_in_flight_are_not_ordered_twice(loop: ModuleType) -> None:
-    campaign = near_the_end(loop, setup_samples=100.0)
+    campaign = near_the_end(loop)
     arm = exposed(campaign).variant.arm
-    campaign = after(loop, campaign, arm, 300, purpose=Purpose.HELD, bets=(0.001,))
-    alone = exposed(campaign)
-    assert alone.variant.arm == arm
-    in_flight = exposed(replace(campaign, unresolved=alone.samples - 2))
-    assert in_flight.samples < alone.samples
+    campaign = after(loop, campaign, arm, 250, purpose=Purpose.HELD, bets=(0.001,))
+    alone, waiting = exposed(campaign), exposed(replace(campaign, unresolved=1000))
+    assert alone.variant.arm == waiting.variant.arm == arm
+    assert alone.purpose is waiting.purpose is Purpose.HELD
+    assert alone.samples > waiting.samples == 1
 
 
 def test_the_broke_side_stops_at_its_first_failure(loop: ModuleType) -> None:
@@ -173,7 +173,7 @@ def test_an_undecided_arm_is_settled_before_moving_when_moving_costs(loop: Modul
     arms = {}
     for setup in (0.0, 100.0):
         campaign = loop.start(loop.scenario_of(), (0.001,), setup)
-        for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 5, 0), (80, 5, 1)]:
+        for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 5, 0), (80, 25, 1)]:
             campaign = after(loop, campaign, arm, good, bad)
         arms[setup] = exposed(campaign).variant.arm
     assert arms[100.0] == 80 != arms[0.0]
@@ -186,7 +186,7 @@ def test_harm_that_counts_makes_it_look_lower(loop: ModuleType) -> None:
         for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 0, 2)]:
             campaign = after(loop, campaign, arm, good, bad)
         arms.append(exposed(campaign).variant.arm)
-    assert arms[0] > arms[1] > arms[2] >= 28
+    assert arms[0] > arms[1] > arms[2]
 
 
 def test_batches_are_whole_blocks(loop: ModuleType) -> None:
@@ -244,7 +244,7 @@ def test_integer_milliseconds_are_an_honest_grid(loop: ModuleType) -> None:
 def test_false_brackets_stay_within_delta(
     loop: ModuleType, family: str, tau: float, runs: int, setup_samples: float
 ) -> None:
-    scenario, wrong = loop.scenario_of((tau,)), 0
+    scenario, wrong = loop.scenario_of((tau,), harsh=300.0), 0
     for seed in range(runs):
         rng = default_rng([7, seed])
         response = loop.response_of(family, loop.breaking_point(scenario, rng), tau)
@@ -255,15 +255,15 @@ def test_false_brackets_stay_within_delta(
 
 
 def test_a_target_exactly_at_the_objective_is_rarely_called(loop: ModuleType) -> None:
-    """p = tau everywhere: any claim of held is counted, though held and broke are both on the edge."""
+    """p = tau everywhere: neither claim is false, but few runs may be certain of either."""
     scenario, runs = loop.scenario_of(search=Search(max_samples=1500)), 60
-    called = 0
+    held = broke = 0
     for seed in range(runs):
-        certificate = loop.campaign_run(
-            lambda _: (TAU,), scenario, default_rng([8, seed])
-        ).campaign.certificate
-        called += certificate.held_arm is not None
-    assert called <= 0.05 * runs + 3 * math.sqrt(runs * 0.05 * 0.95)
+        run = loop.campaign_run(lambda _: (TAU,), scenario, default_rng([8, seed]))
+        held += bool(run.campaign.certificate.ruled_out[0])  # "arm 0 holds"
+        broke += bool(run.campaign.certificate.ruled_out[-1])  # "the last arm breaks"
+    margin = 0.05 * runs + 3 * math.sqrt(runs * 0.05 * 0.95)
+    assert held <= margin and broke <= margin
 
 
 def test_a_cliff_takes_few_samples_and_few_exposures(loop: ModuleType) -> None:

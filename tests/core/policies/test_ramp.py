@@ -1,5 +1,6 @@
 """The plain ramp: doubles, bisects, claims by the same certificates, gives up honestly."""
 
+import itertools
 from types import ModuleType
 
 from numpy.random import default_rng
@@ -22,9 +23,9 @@ def test_it_doubles_until_it_breaks_then_bisects(loop: ModuleType) -> None:
         bad = loop.independent(response(batch.variant.severity), batch.samples, rng)
         campaign = loop.fold(campaign, batch, bad)
     assert isinstance(batch, Stop) and batch.answered
-    up = visited[1:7]
+    up = visited[1:7]  # 1, 2, 4 ... 32
     assert up[0] == 1.0 and up[-1] > 30.0
-    assert all(1.9 < b / a <= 2.0 for a, b in zip(up, up[1:], strict=False))
+    assert all(1.9 < b / a <= 2.0 for a, b in itertools.pairwise(up))
     assert all(up[-2] < severity < up[-1] for severity in visited[7:])
 
 
@@ -42,11 +43,13 @@ def test_it_proves_what_the_counts_suggest(loop: ModuleType) -> None:
     campaign = loop.start(loop.scenario_of(search=RAMP), (0.001,), 0.0)
     first = policy("ramp").decide(campaign, default_rng(0))
     assert isinstance(first, Expose)
-    assert first.purpose is Purpose.HELD and 0 < first.bets[0] < TAU
-    bad = loop.independent((0.9,), first.samples, default_rng(0))
-    second = policy("ramp").decide(loop.fold(campaign, first, bad), default_rng(0))
-    assert isinstance(second, Expose)
-    assert second.purpose is Purpose.BROKE and second.bets[0] > TAU
+    assert (first.variant.arm, first.purpose) == (0, Purpose.SEARCH)
+    for ratio, purpose in [(0.0, Purpose.HELD), (0.9, Purpose.BROKE)]:
+        bad = loop.independent((ratio,), first.samples, default_rng(0))
+        second = policy("ramp").decide(loop.fold(campaign, first, bad), default_rng(0))
+        assert isinstance(second, Expose)
+        assert (second.variant.arm, second.purpose) == (0, purpose)
+        assert (second.bets[0] < TAU) == (purpose is Purpose.HELD)
 
 
 def test_ends_are_told_from_answers(loop: ModuleType) -> None:
