@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,7 +45,7 @@ def perform(options: RunOptions, server: str | None, prove_samples: int) -> int:
     """Run the demo scenario on a fresh stage; with `prove_samples`, measure its answer."""
     with standing(server) as stage:
         loaded = stage.loaded()
-        finished = run_scenario(loaded, options)
+        finished = run_scenario(loaded, replace(options, own_server=server is None))
         code = finished.exit_code
         if prove_samples and code in (Exit.ANSWERED, Exit.GATE_FAILED):
             from chaosbandit.cli.proof import prove

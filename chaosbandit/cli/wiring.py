@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,6 +49,7 @@ class RunOptions:
     journal: Path | None = None
     yes: bool = False
     quiet: bool = False
+    own_server: bool = False  # the server is our child: its faults end with us
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def run_scenario(loaded: Loaded, options: RunOptions) -> Finished:
         if server == EMBEDDED:
             refuse_embedded_canary(loaded)
             server = stack.enter_context(embedded_toxiproxy())
+            options = replace(options, own_server=True)
         _refuse_unmeant_targets(loaded.scenario, server, options.yes)
         run = new_run()
         folder = options.journal or default_folder(os.environ)
@@ -98,7 +100,9 @@ async def _run(loaded: Loaded, options: RunOptions, server: str, run: str, path:
         for url in dict.fromkeys((scenario.traffic.url, scenario.traffic.control_url)):
             await reachable(url.replace("{n}", "0"), scenario.traffic.timeout_s)
         version = await injector.preflight()
-        guard = await stack.enter_async_context(RunGuard(run, FaultLedger()))
+        guard = await stack.enter_async_context(
+            RunGuard(run, FaultLedger(), own_servers=[server] if options.own_server else ())
+        )
         prober = await stack.enter_async_context(
             OpenLoopProber(scenario.traffic, _check_url(scenario), clock)
         )
