@@ -29,8 +29,8 @@ from chaosbandit.cli.stage import Stage, standing
 from chaosbandit.core.evidence import interval
 from chaosbandit.core.ladder import Ladder
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from servers import running_server
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.servers import running_server
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from servers import Kind, real_server_path, running_server
+from tests.servers import Kind, real_server_path, running_server
 
 
 @pytest.fixture(params=["embedded", "real"])

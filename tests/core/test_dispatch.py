@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated import sample
+from tests.simulated import sample
 
 from chaosbandit.core.dispatch import Mix, SendOrder
 from chaosbandit.core.model import Route

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from simulated import AVAILABILITY, LATENCY, sample
+from tests.simulated import AVAILABILITY, LATENCY, sample
 
 from chaosbandit.core.model import Outcome
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget, bad_flags

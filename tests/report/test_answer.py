@@ -8,7 +8,7 @@ from chaosbandit.core import judge
 from chaosbandit.report import answer
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from chaosbandit.report.records import Result
 from chaosbandit.report.result import result_of
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 
 @pytest.mark.parametrize("story", ["answered", "out of budget", "not clean", "cut off"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from chaosbandit.report.lines import PlainLines
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 GUARDRAIL = """\
    0:00  storefront-slow-inventory: run 3fa9c1, seed 7, Toxiproxy 2.12.0 at http://127.0.0.1:8474

@@ -15,7 +15,7 @@ from chaosbandit.report.lines import PlainLines
 from chaosbandit.report.live import LiveView, glyphs_of, progress
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 STORIES = ["answered", "out of budget", "not clean", "not steady", "void", "cut off"]
 

@@ -9,7 +9,7 @@ from chaosbandit.report.picture import picture
 from chaosbandit.report.scene import Scene, Stage, watch
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 STORIES = ["answered", "out of budget", "broke at once", "not steady", "cut off"]
 

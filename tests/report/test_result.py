@@ -10,7 +10,7 @@ from chaosbandit.report.records import Cleanliness, GateOutcome
 from chaosbandit.report.result import result_of
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 
 def test_an_answered_run_in_numbers(tell: Tell) -> None:

@@ -7,7 +7,7 @@ from chaosbandit.core.model import Phase, Purpose, Route
 from chaosbandit.report.scene import Scene, Stage, watch
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 
 def scenes(tell: Tell, story: str) -> list[Scene]:

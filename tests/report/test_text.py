@@ -11,7 +11,7 @@ from chaosbandit.report.result import result_of
 from chaosbandit.report.text import exposure_line, to_text
 
 if TYPE_CHECKING:
-    from conftest import Tell
+    from tests.report.conftest import Tell
 
 ANSWERED = """\
 slow-inventory holds at 192 ms and breaks at 206 ms (95 % confidence).

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from proxied import PATIENCE_S, ProxiedPath
+from tests.proxied import PATIENCE_S, ProxiedPath
 
 
 @pytest.fixture

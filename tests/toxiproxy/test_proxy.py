@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from proxied import PATIENCE_S, ProxiedPath, received
-from servers import running_server
+from tests.proxied import PATIENCE_S, ProxiedPath, received
+from tests.servers import running_server
 
 PROMPT_S = 1.0
 

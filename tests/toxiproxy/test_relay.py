@@ -12,7 +12,7 @@ import struct
 import time
 
 import pytest
-from proxied import ProxiedPath, arrivals, received, silent
+from tests.proxied import ProxiedPath, arrivals, received, silent
 
 LATE_S = 0.25
 """How late a busy machine may be."""

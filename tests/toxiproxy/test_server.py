@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from servers import running_server
+from tests.servers import running_server
 
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.server import main, running, serve

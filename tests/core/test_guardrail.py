@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.simulated import AVAILABILITY, LATENCY, SLOPPY, ladder, sample, scenario
+
+from chaosbandit.core import guardrail
+from chaosbandit.core.campaign import Campaign, Tally
+from chaosbandit.core.guardrail import Admitted, Refused, admit
+from chaosbandit.core.model import Expose, Outcome, Purpose, Route, Sample
+from chaosbandit.core.replay import opening
+from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
+
+TIMING = Timing(warmup_samples=20)
+
+
+def campaign(asked: Scenario, spent: int = 0, bad_at: int | None = None) -> Campaign:
+    """A campaign that spent some budget, and whose model saw an arm fail."""
+    started = opening(asked)
+    bad = (spent,) * len(asked.slos)
+    started = replace(started, tallies={Route.CANARY: Tally(spent, bad, spent)})
+    if bad_at is None:
+        safe = len(asked.ladder.severities) - 1
+        beliefs = tuple(belief.observe(safe, 400, 0) for belief in started.beliefs)
+    else:
+        beliefs = tuple(belief.observe(bad_at, 0, 5) for belief in started.beliefs)
+    return replace(started, beliefs=beliefs)
+
+
+def expose(
+    asked: Scenario,
+    arm: int,
+    samples: int,
+    purpose: Purpose = Purpose.SEARCH,
+    ends: int | None = None,
+) -> Expose:
+    return Expose(asked.ladder.variant(arm), samples, purpose, (), ends)
+
+
+@pytest.mark.parametrize(
+    ("spent", "samples", "admitted"),
+    [
+        (0, 50, 50),
+        (900, 50, 50),
+        # 1000 allowed, 5 kept for the wash-out, 1 of overhead: the rest at four times 1 %
+        (984, 1000, 250),
+        (993, 1000, 25),
+        (993, 10, 10),
+    ],
+)
+def test_where_the_arm_is_believed_to_hold_samples_are_trimmed_to_four_times_the_objective(
+    spent: int, samples: int, admitted: int
+) -> None:
+    asked = scenario(timing=TIMING)
+    assert admit(expose(asked, 3, samples), campaign(asked, spent), 0.0) == Admitted(admitted)
+
+
+@pytest.mark.parametrize(
+    ("spent", "samples", "ends", "admitted"),
+    [
+        (0, 50, None, 50),
+        (0, 5000, None, 970),  # 1000 - 20 warm-up - 5 unresolved - 5 for the wash-out
+        (0, 5000, 2, 5000),  # ends at the second bad one: cheap whatever its length
+        (960, 50, None, 10),
+        (960, 50, 10, 50),
+        (960, 50, 11, 10),
+        (969, 50, None, 1),
+    ],
+)
+def test_where_the_arm_is_risky_every_sample_may_be_bad(
+    spent: int, samples: int, ends: int | None, admitted: int
+) -> None:
+    asked = scenario(timing=TIMING)
+    found = admit(
+        expose(asked, 3, samples, Purpose.BROKE, ends), campaign(asked, spent, bad_at=3), 0.0
+    )
+    assert found == Admitted(admitted)
+
+
+@pytest.mark.parametrize(("spent", "bad_at"), [(994, None), (1000, None), (970, 3), (2000, 3)])
+def test_without_room_for_the_worst_nothing_starts(spent: int, bad_at: int | None) -> None:
+    asked = scenario(timing=TIMING)
+    found = admit(expose(asked, 3, 5), campaign(asked, spent, bad_at), 0.0)
+    assert isinstance(found, Refused)
+    assert f"{max(0, 1000 - spent)} bad requests left" in found.reason
+
+
+def test_the_scarcest_slo_decides() -> None:
+    strict = replace(LATENCY, objective=0.999)  # 100 allowed
+    asked = scenario(AVAILABILITY, strict, timing=TIMING)
+    assert campaign(asked, 90).budget_left() == 10
+    assert admit(expose(asked, 3, 1000), campaign(asked, 90), 0.0) == Admitted(100)
+
+
+def test_the_most_tolerant_slo_decides_what_is_plausible() -> None:
+    asked = scenario(AVAILABILITY, replace(LATENCY, objective=0.95), timing=TIMING)
+    assert admit(expose(asked, 3, 1000), campaign(asked, 984), 0.0) == Admitted(50)
+
+
+def test_lost_samples_count_as_bad() -> None:
+    asked = scenario(timing=TIMING)
+    assert replace(campaign(asked, 900), lost=94).budget_left() == 6
+    found = admit(expose(asked, 3, 5), replace(campaign(asked, 900), lost=94), 0.0)
+    assert isinstance(found, Refused)
+
+
+def test_nothing_above_the_cap() -> None:
+    asked = scenario(guardrails=Guardrails(max_severity=0.005))
+    arms = asked.ladder.severities
+    allowed = admit(expose(asked, arms.index(0.005), 5), campaign(asked), 0.0)
+    refused = admit(expose(asked, arms.index(0.006), 5), campaign(asked), 0.0)
+    assert allowed == Admitted(5)
+    assert refused == Refused("6 ms is above guardrails.max_severity 5 ms")
+
+
+def test_nothing_after_the_time() -> None:
+    asked = scenario(search=Search(max_duration_s=60.0))
+    assert admit(expose(asked, 0, 5), campaign(asked), 60.0) == Admitted(5)
+    found = admit(expose(asked, 0, 5), campaign(asked), 60.1)
+    assert found == Refused("search.max_duration of 60 s is over")
+
+
+def test_an_arm_is_risky_once_the_model_doubts_it() -> None:
+    asked = scenario()
+    top = len(asked.ladder.severities) - 1
+    seen = campaign(asked, bad_at=10)
+    assert guardrail.risky(seen, 10)
+    assert guardrail.risky(seen, top)
+    assert not guardrail.risky(campaign(asked), 10)
+
+
+@pytest.mark.parametrize(
+    ("run", "warming", "stops"),
+    [
+        ([False] * 10, False, False),
+        ([True] * 2, False, False),
+        ([True, True, False, True, True], False, False),
+        ([True] * 3, True, False),  # a warm-up is cut, not the exposure
+        ([True] * 3, False, True),
+        ([False, True, True, True], False, True),
+    ],
+)
+def test_bad_samples_in_a_row_stop_the_sending(run: list[bool], warming: bool, stops: bool) -> None:
+    asked = scenario(guardrails=Guardrails(abort_if_bad_in_a_row=3))
+    completed = [sample(seq, bad=each) for seq, each in enumerate(run)]
+    found = guardrail.check(campaign(asked), completed, 0, warming)
+    assert stops == (found == "3 bad requests in a row (guardrails.abort_if_bad_in_a_row)")
+
+
+@pytest.mark.parametrize(
+    ("limit", "run", "sick"),
+    [
+        (20, [True] * 9, False),
+        (20, [True] * 10, True),
+        (20, [True] * 10 + [False], False),
+        (3, [True], True),
+        (1, [True], True),
+        (1, [], False),
+    ],
+)
+def test_half_as_many_in_a_row_cut_a_warm_up(limit: int, run: list[bool], sick: bool) -> None:
+    asked = scenario(guardrails=Guardrails(abort_if_bad_in_a_row=limit))
+    completed = [sample(seq, bad=each) for seq, each in enumerate(run)]
+    assert sick == guardrail.plainly_sick(campaign(asked), completed)
+
+
+@pytest.mark.parametrize(
+    ("spent", "unresolved", "stops"),
+    [
+        (0, 0, False),
+        (990, 5, False),  # 10 left, 5 of them for the wash-out
+        (990, 6, True),
+        (994, 0, False),
+        (994, 1, False),
+        (995, 0, True),
+        (1000, 0, True),
+    ],
+)
+def test_requests_in_flight_count_as_bad(spent: int, unresolved: int, stops: bool) -> None:
+    asked = scenario()
+    for warming in (False, True):
+        found = guardrail.check(campaign(asked, spent), [sample(1)], unresolved, warming)
+        assert stops == (found is not None)
+        assert found is None or "error budget" in found
+
+
+@pytest.mark.parametrize(
+    ("budget", "left", "waiting", "gone", "affords"),
+    [
+        (1000, 1000, 4, 0.01, True),
+        (1000, 950, 0, 0.1, True),
+        (5, 5, 0, 0.0, True),
+        (5, 4, 0, 0.2, True),
+        (5, 1, 0, 0.9, True),
+        (5, 5, 1, 0.1, False),  # one at a time while there is little to spend
+        (5, 4, 0, 0.1, False),
+        (5, 1, 1, 0.99, False),
+        (5, 0, 0, 0.99, False),
+        (0, 0, 0, 0.0, False),
+    ],
+)
+def test_bad_answers_of_a_wash_out_are_spread_over_its_time(
+    budget: int, left: int, waiting: int, gone: float, affords: bool
+) -> None:
+    assert affords == guardrail.affords_probe(budget, left, waiting, gone)
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 429])
+def test_an_answer_to_us_as_a_client_is_told_from_the_doses_doing(status: int) -> None:
+    asked = scenario(SLOPPY, over=ladder())
+    refused = sample(9, status=status)
+    found = guardrail.refused_as_client(campaign(asked), refused)
+    assert found is not None
+    assert f"answered {status} on the canary route" in found
+    shown = replace(campaign(asked), steady_samples={Route.CANARY: (sample(1, status=status),)})
+    assert guardrail.refused_as_client(shown, refused) is None
+    elsewhere = replace(
+        campaign(asked), steady_samples={Route.CONTROL: (sample(1, status=status),)}
+    )
+    assert guardrail.refused_as_client(elsewhere, refused) is not None
+
+
+@pytest.mark.parametrize("answer", [sample(1), sample(1, bad=True), sample(1, status=404)])
+def test_other_answers_are_no_refusal(answer: Sample) -> None:
+    assert guardrail.refused_as_client(campaign(scenario()), answer) is None
+    timed_out = sample(1, outcome=Outcome.TIMEOUT, status=429)
+    assert guardrail.refused_as_client(campaign(scenario()), timed_out) is None

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from tests.simulated import sample
+
+from chaosbandit.core.model import Bracket, Outcome, Purpose, Route, Toxic, VerdictKind
+
+
+def test_records_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        sample(1).latency_s = 0.0  # type: ignore[misc]  # that is the point
+
+
+def test_lag_is_how_much_later_than_intended_a_sample_was_sent() -> None:
+    assert sample(50, lag_s=0.003).lag_s == pytest.approx(0.003)
+    assert sample(50).lag_s == 0.0
+
+
+def test_a_toxic_is_named_as_the_server_would_name_it() -> None:
+    assert Toxic("latency", {}).name == "latency_downstream"
+    assert Toxic("limit_data", {}, "upstream", 0.1).name == "limit_data_upstream"
+
+
+def test_a_bracket_knows_nothing_at_first() -> None:
+    assert Bracket() == Bracket(held=None, broke=None, closed=False, confidence=0.95)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Route, {"canary", "control", "check"}),
+        (Outcome, {"response", "timeout", "connect-error", "transport-error", "overload"}),
+        (Purpose, {"search", "held", "broke"}),
+        (VerdictKind, {"held", "broke", "unknown"}),
+    ],
+)
+def test_the_words_of_the_journal_are_stable(kind: type[Route], words: set[str]) -> None:
+    assert {str(each) for each in kind} == words
