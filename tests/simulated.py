@@ -127,7 +127,7 @@ class Jittery(World):
         drawn = super()._sample(seq, route)
         if route is Route.CHECK:
             return drawn
-        return replace(drawn, latency_s=drawn.latency_s * (0.5 + 4 * self.rng.random() ** 3))
+        return replace(drawn, latency_s=drawn.latency_s * (0.5 + 3 * self.rng.random() ** 3))
 
 
 class Heard:

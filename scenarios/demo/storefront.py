@@ -32,10 +32,10 @@ from contextlib import suppress
 import aiohttp
 from aiohttp import web
 
-POOL_SIZE = 64
-ATTEMPT_TIMEOUT_S = 0.3
+POOL_SIZE = 80
+ATTEMPT_TIMEOUT_S = 0.4
 RETRY_PAUSE_S = (0.010, 0.030)  # drawn anew each time, so that retries do not come in step
-PAGE_DEADLINE_S = 0.45
+PAGE_DEADLINE_S = 0.55
 
 WORTH_A_RETRY = (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
 MATERIALS = ("oak", "wool", "steel", "linen", "copper", "glass", "cork")

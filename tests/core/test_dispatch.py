@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.simulated import sample
 
 from chaosbandit.core.dispatch import Mix, SendOrder
 from chaosbandit.core.model import Route
+from tests.simulated import sample
 
 routes = st.sampled_from(list(Route))
 

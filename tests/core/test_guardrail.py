@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.simulated import AVAILABILITY, LATENCY, SLOPPY, ladder, sample, scenario
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign, Tally
@@ -11,6 +10,7 @@ from chaosbandit.core.guardrail import Admitted, Refused, admit
 from chaosbandit.core.model import Expose, Outcome, Purpose, Route, Sample
 from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
+from tests.simulated import AVAILABILITY, LATENCY, SLOPPY, ladder, sample, scenario
 
 TIMING = Timing(warmup_samples=20)
 

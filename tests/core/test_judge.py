@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from simulated import AVAILABILITY, LATENCY, SLOPPY, errors_ladder, ladder, sample, scenario
 
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import (
@@ -32,6 +31,7 @@ from chaosbandit.core.model import (
 )
 from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Scenario, Search, Timing
+from tests.simulated import AVAILABILITY, LATENCY, SLOPPY, errors_ladder, ladder, sample, scenario
 
 HUNDRED = Timing(steady_samples=100)
 REST = [Outcome.TIMEOUT, Outcome.CONNECT_ERROR, Outcome.TRANSPORT_ERROR, Outcome.OVERLOAD]
@@ -225,7 +225,7 @@ ARRIVED = row(3, route=Route.CHECK, latency_s=0.105)
         (exposure(0.1, GOOD, CONTROL), Health(), 0, ""),  # no check: dose unknown
         (exposure(0.1, GOOD, CONTROL, row(3, latency_s=0.055)), Health(), 0, ""),
         (exposure(0.001, GOOD, CONTROL, row(3, latency_s=0.004)), Health(), 0, ""),  # noise
-        (exposure(0.1, GOOD, row(20, 2), ARRIVED), Health(), 0, "the control route broke"),
+        (exposure(0.1, GOOD, row(20, 4), ARRIVED), Health(), 0, "the control route broke"),
         (exposure(0.1, GOOD, CONTROL, ARRIVED, late=10), Health(), 0, ""),
         (exposure(0.1, GOOD, CONTROL, ARRIVED, late=13), Health(), 0, "sent 13 of 63 requests"),
         (exposure(0.1, GOOD, CONTROL, row(3, latency_s=0.05)), Health(), 0, "not delivered: 45 ms"),

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError
 
 import pytest
-from tests.simulated import sample
 
 from chaosbandit.core.model import Bracket, Outcome, Purpose, Route, Toxic, VerdictKind
+from tests.simulated import sample
 
 
 def test_records_do_not_change() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.simulated import AVAILABILITY, LATENCY, errors_ladder, ladder, scenario
 
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing
+from tests.simulated import AVAILABILITY, LATENCY, errors_ladder, ladder, scenario
 
 
 def test_the_ladder_of_a_run_is_the_first() -> None:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.simulated import AVAILABILITY, LATENCY, sample
 
 from chaosbandit.core.model import Outcome
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget, bad_flags
+from tests.simulated import AVAILABILITY, LATENCY, sample
 
 ANY = SLI("any")
 OK = SLI("status in 2xx-3xx", ((200, 399),))

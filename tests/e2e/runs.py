@@ -85,6 +85,8 @@ class Command:
         self, state: Path, *arguments: object, environment: Mapping[str, str] | None = None
     ) -> None:
         self.state = state
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a shell's background jobs
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "chaosbandit", *map(str, arguments)],
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chaosbandit.core.campaign import (
+    Arm,
+    Campaign,
+    Decided,
+    Event,
+    ExposureEnded,
+    ExposureStarted,
+    Observed,
+    SteadyStateMeasured,
+    Stopped,
+    Tally,
+    WashedOut,
+    apply,
+    begin,
+    median_latency_s,
+)
+from chaosbandit.core.model import (
+    Dose,
+    Expose,
+    Health,
+    Phase,
+    Purpose,
+    Route,
+    Sample,
+    Stop,
+    Validity,
+)
+from chaosbandit.core.scenario import Search
+from chaosbandit.core.slo import SLO
+from tests.simulated import AVAILABILITY, LATENCY, header, ladder, sample, scenario
+
+VALID, VOID = Validity(True), Validity(False, "not delivered")
+Q_HELD, Q_BROKE, TAU = 0.001, 0.9, 0.01
+GOOD_HELD = math.log((1 - Q_HELD) / (1 - TAU))
+BAD_HELD = math.log(Q_HELD / TAU)
+BAD_BROKE = math.log(Q_BROKE / TAU)
+GOOD_BROKE = math.log((1 - Q_BROKE) / (1 - TAU))
+
+
+def start(*slos: SLO, block: int | None = None) -> Campaign:
+    asked = scenario(*slos, over=ladder(0.1, 0.2), search=Search(block=block))
+    return fold(begin(asked, asked.ladder), header())
+
+
+def fold(campaign: Campaign, *events: Event) -> Campaign:
+    for event in events:
+        campaign = apply(campaign, event)
+    return campaign
+
+
+def decided(n: int, campaign: Campaign, arm: int, purpose: Purpose, samples: int = 10) -> Decided:
+    q = Q_HELD if purpose is Purpose.HELD else Q_BROKE
+    decision = Expose(campaign.ladder.variant(arm), samples, purpose, (q,) * len(campaign.slos))
+    return Decided(n, decision, 0, 1.0)
+
+
+def started(campaign: Campaign, n: int, arm: int) -> ExposureStarted:
+    return ExposureStarted(n, arm, campaign.ladder.severities[arm], f"fault {n}", 2.0)
+
+
+def ended(n: int, arm: int, validity: Validity = VALID, lost: int = 0) -> ExposureEnded:
+    return ExposureEnded(n, arm, validity, Dose(0.1), Health(), lost, None, 9.0)
+
+
+def seen(number: int | None, *bad: bool, phase: Phase = Phase.MEASURE) -> Observed:
+    return Observed(phase, number, tuple(sample(seq, bad=each) for seq, each in enumerate(bad)))
+
+
+def opened(campaign: Campaign, arm: int, purpose: Purpose) -> Campaign:
+    """With an open exposure of that purpose, as the next decision says."""
+    number, n = len(campaign.decisions), len(campaign.exposures) + 1
+    return fold(campaign, decided(number, campaign, arm, purpose), started(campaign, n, arm))
+
+
+def held(campaign: Campaign, arm: int) -> float:
+    return float(campaign.certificate.held[0, arm])
+
+
+def broke(campaign: Campaign, arm: int) -> float:
+    return float(campaign.certificate.broke[0, arm])
+
+
+# --- each event -----------------------------------------------------------------------------------
+
+
+def test_a_campaign_begins_with_nothing() -> None:
+    campaign = start(AVAILABILITY, LATENCY)
+    assert campaign.header == header()
+    assert campaign.budget_left() == 1000
+    assert campaign.arms == (Arm(bad=(0, 0)),) * len(campaign.ladder.severities)
+    assert len(campaign.beliefs) == 2
+    assert campaign.certificate.log_threshold == pytest.approx(math.log(20))
+    assert campaign.one_sided.log_threshold == pytest.approx(math.log(40))
+
+
+def test_steady_samples_are_kept_per_route_and_charged() -> None:
+    checks = Observed(Phase.STEADY, None, (sample(7, route=Route.CHECK),))
+    campaign = fold(start(), seen(None, False, True, phase=Phase.STEADY), checks)
+    assert [each.seq for each in campaign.steady_samples[Route.CANARY]] == [0, 1]
+    assert len(campaign.steady_samples[Route.CHECK]) == 1
+    assert campaign.tallies[Route.CANARY] == Tally(2, (1,), 1)
+    assert campaign.budget_left() == 999
+
+
+def test_the_measured_steady_state_sets_the_block_and_the_models_floor() -> None:
+    event = SteadyStateMeasured(True, "", (0.004,), 8, 0.03, 0.005, 4.0)
+    campaign = fold(start(), event)
+    assert campaign.steady == event
+    assert campaign.certificate.block == campaign.one_sided.block == 8
+    assert campaign.beliefs[0].shapes.floor.min() == pytest.approx(0.0035)
+    assert 0.004 in campaign.beliefs[0].shapes.floor
+
+
+def test_decisions_are_kept_by_number() -> None:
+    campaign = start()
+    first, second = decided(0, campaign, 0, Purpose.SEARCH), Decided(1, Stop("done"), 0, 2.0)
+    campaign = fold(campaign, first, second)
+    assert campaign.decisions == {0: first.decision, 1: second.decision}
+
+
+def test_an_exposure_stands_until_it_ends() -> None:
+    campaign = opened(start(), 3, Purpose.SEARCH)
+    assert (campaign.standing, campaign.highest_exposed) == (3, 3)
+    assert campaign.current is not None
+    assert campaign.current.started_s == 2.0
+    campaign = fold(campaign, ended(1, 3))
+    assert (campaign.standing, campaign.current) == (None, None)
+    assert campaign.exposures[0].validity == VALID
+    campaign = fold(opened(campaign, 1, Purpose.SEARCH), ended(2, 1))
+    assert campaign.highest_exposed == 3
+
+
+def test_routes_and_phases_of_an_exposure_are_told_apart() -> None:
+    others = Observed(
+        Phase.MEASURE,
+        0,
+        (sample(50, route=Route.CONTROL), sample(51, route=Route.CHECK), sample(52, bad=True)),
+    )
+    campaign = fold(
+        opened(start(), 3, Purpose.SEARCH),
+        seen(None, True, False, phase=Phase.WARMUP),
+        others,
+        seen(None, True, phase=Phase.WASHOUT),
+    )
+    current = campaign.current
+    assert current is not None
+    assert [len(each) for each in (current.canary, current.control, current.check)] == [1, 1, 1]
+    assert (current.warmup, current.samples, current.bad) == (2, 1, (1,))
+    assert campaign.spent_samples == 1
+    assert campaign.arms[3] == Arm(1, (1,), 1)
+
+
+def test_samples_sent_too_late_are_charged_and_otherwise_left_out() -> None:
+    before = opened(start(), 3, Purpose.HELD)
+    late = Observed(Phase.MEASURE, 0, (sample(1, bad=True, lag_s=0.2),))
+    campaign = fold(before, late)
+    assert campaign.current is not None
+    assert (campaign.current.late, campaign.current.samples) == (1, 0)
+    assert held(campaign, 3) == 0.0
+    assert campaign.arms == before.arms
+    assert campaign.budget_left() == 999
+
+
+def test_wash_outs_are_counted_until_one_comes_back() -> None:
+    campaign = fold(
+        start(), WashedOut(1, False, "", True, 1.0), WashedOut(2, False, "", False, 2.0)
+    )
+    assert (campaign.washouts_failed, campaign.washed_out, campaign.control_sick) == (2, 0, False)
+    campaign = fold(campaign, WashedOut(3, True, "", False, 3.0))
+    assert (campaign.washouts_failed, campaign.washed_out) == (0, 3)
+
+
+def test_a_stop_is_kept() -> None:
+    event = Stopped("done", True, 0, True, "", 9.0)
+    assert fold(start(), event).stopped == event
+
+
+def test_nothing_is_changed_in_place() -> None:
+    campaign = opened(start(), 3, Purpose.HELD)
+    before = (campaign.tallies, campaign.decisions, held(campaign, 3), campaign.arms)
+    fold(campaign, seen(0, False, True), ended(1, 3))
+    assert before == (campaign.tallies, campaign.decisions, held(campaign, 3), campaign.arms)
+    assert campaign.tallies == {}
+
+
+# --- evidence -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("purpose", "bad", "held_at", "broke_at"),
+    [
+        (Purpose.SEARCH, [False] * 9 + [True], 0.0, 0.0),
+        (Purpose.HELD, [False] * 9, 9 * GOOD_HELD, 0.0),
+        (Purpose.HELD, [False] * 9 + [True], 9 * GOOD_HELD + BAD_HELD, 0.0),
+        (Purpose.BROKE, [True, True], 0.0, 2 * BAD_BROKE),
+        (Purpose.BROKE, [True, False], 0.0, BAD_BROKE + GOOD_BROKE),
+    ],
+)
+def test_samples_count_for_what_they_were_sent_to_prove(
+    purpose: Purpose, bad: list[bool], held_at: float, broke_at: float
+) -> None:
+    campaign = fold(opened(start(), 3, purpose), seen(0, *bad), ended(1, 3))
+    assert held(campaign, 3) == pytest.approx(held_at)
+    assert broke(campaign, 3) == pytest.approx(broke_at)
+    assert campaign.arms[3].samples == len(bad)
+    everything = np.abs(campaign.certificate.held).sum() + np.abs(campaign.certificate.broke).sum()
+    assert everything == pytest.approx(abs(held_at) + abs(broke_at))
+
+
+def test_one_by_one_or_all_at_once_is_the_same() -> None:
+    bad = [False, True, False, False, True, False]
+    at_once = fold(opened(start(block=2), 3, Purpose.HELD), seen(0, *bad))
+    one_by_one = opened(start(block=2), 3, Purpose.HELD)
+    for each in bad:
+        one_by_one = fold(one_by_one, seen(0, each))
+    assert held(at_once, 3) == pytest.approx(held(one_by_one, 3))
+    assert held(at_once, 3) == pytest.approx((4 * GOOD_HELD + 2 * BAD_HELD) / 2)
+
+
+@pytest.mark.parametrize(
+    ("bad", "held_at"),
+    [
+        ([False] * 3, 0.0),  # no whole block yet
+        ([False] * 4, GOOD_HELD),
+        ([False] * 7, GOOD_HELD),
+        ([False] * 8, 2 * GOOD_HELD),
+        ([False] * 4 + [True], GOOD_HELD),
+    ],
+)
+def test_blocks_count_whole_and_to_their_root(bad: list[bool], held_at: float) -> None:
+    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, *bad))
+    assert held(campaign, 3) == pytest.approx(held_at)
+
+
+def test_an_incomplete_block_can_only_lose() -> None:
+    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, *[False] * 7), ended(1, 3))
+    assert held(campaign, 3) == pytest.approx(GOOD_HELD)
+    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, True, False), ended(1, 3))
+    assert held(campaign, 3) == pytest.approx((BAD_HELD + GOOD_HELD) / 4)
+    assert campaign.pending == ()
+
+
+def test_a_block_never_spans_two_decisions() -> None:
+    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, False, False, True))
+    campaign = fold(campaign, decided(1, campaign, 3, Purpose.HELD), seen(1, *[False] * 4))
+    lost = (2 * GOOD_HELD + BAD_HELD) / 4
+    assert held(campaign, 3) == pytest.approx(lost + GOOD_HELD)
+
+
+# --- void -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("purpose", "bad", "kept"),
+    [
+        (Purpose.HELD, [False] * 9, 0.0),
+        (Purpose.HELD, [False] * 9 + [True], 9 * GOOD_HELD + BAD_HELD),
+        (Purpose.BROKE, [True, True], 0.0),
+        (Purpose.BROKE, [False] * 3, 3 * GOOD_BROKE),
+    ],
+)
+def test_a_void_exposure_keeps_losses_and_drops_gains(
+    purpose: Purpose, bad: list[bool], kept: float
+) -> None:
+    before = start()
+    campaign = fold(opened(before, 3, purpose), seen(0, *bad), ended(1, 3, VOID))
+    side = held(campaign, 3) if purpose is Purpose.HELD else broke(campaign, 3)
+    assert side == pytest.approx(kept)
+    assert campaign.arms == before.arms
+    assert campaign.beliefs == before.beliefs
+    assert campaign.voids_in_a_row == 1
+    assert campaign.spent_samples == len(bad)
+    assert campaign.budget_left() == 1000 - sum(bad)
+
+
+def test_earlier_gains_survive_a_void_exposure_and_its_losses_are_taken_from_them() -> None:
+    campaign = fold(opened(start(), 3, Purpose.HELD), seen(0, *[False] * 100), ended(1, 3))
+    gained = held(campaign, 3)
+    void = fold(opened(campaign, 3, Purpose.HELD), seen(1, *[False] * 50), ended(2, 3, VOID))
+    assert held(void, 3) == pytest.approx(gained)
+    void = fold(opened(campaign, 3, Purpose.HELD), seen(1, True), ended(2, 3, VOID))
+    assert held(void, 3) == pytest.approx(gained + BAD_HELD)
+
+
+def test_what_a_void_exposure_ruled_out_is_possible_again() -> None:
+    campaign = fold(opened(start(), 3, Purpose.HELD), seen(0, *[False] * 400))
+    assert campaign.certificate.held_arm == 3
+    assert fold(campaign, ended(1, 3)).certificate.held_arm == 3
+    assert fold(campaign, ended(1, 3, VOID)).certificate.held_arm is None
+
+
+def test_voids_in_a_row_end_with_a_valid_one() -> None:
+    campaign = start()
+    for n, validity in enumerate((VOID, VOID, VALID, VOID), start=1):
+        campaign = fold(opened(campaign, 3, Purpose.SEARCH), ended(n, 3, validity))
+        assert campaign.voids_in_a_row == {1: 1, 2: 2, 3: 0, 4: 1}[n]
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_bad_canary_sample_is_charged_whatever_it_was_sent_for(phase: Phase) -> None:
+    number = 0 if phase is Phase.MEASURE else None
+    campaign = fold(
+        opened(start(), 3, Purpose.SEARCH), seen(number, True, False, True, phase=phase)
+    )
+    assert campaign.budget_left() == 998
+    assert campaign.tallies[Route.CANARY] == Tally(3, (2,), 2)
+
+
+@pytest.mark.parametrize("route", [Route.CONTROL, Route.CHECK])
+def test_other_routes_are_counted_and_not_charged(route: Route) -> None:
+    campaign = fold(start(), Observed(Phase.STEADY, None, (sample(1, bad=True, route=route),)))
+    assert campaign.budget_left() == 1000
+    assert campaign.tallies[route].samples == 1
+
+
+def test_every_slo_has_a_ledger_and_the_scarcest_counts() -> None:
+    strict = replace(LATENCY, objective=0.999)  # 100 allowed
+    slow = Observed(Phase.STEADY, None, (sample(1, latency_s=0.5), sample(2, bad=True)))
+    campaign = fold(start(AVAILABILITY, strict), slow)
+    assert [campaign.spent_bad(index) for index in (0, 1)] == [1, 1]
+    assert campaign.tallies[Route.CANARY].any_bad == 2
+    assert campaign.budget_left() == 99
+
+
+def test_lost_samples_are_charged_as_bad() -> None:
+    campaign = fold(opened(start(), 3, Purpose.SEARCH), ended(1, 3, VOID, lost=7))
+    assert campaign.lost == 7
+    assert campaign.budget_left() == 993
+
+
+@pytest.mark.parametrize(
+    ("latencies", "median_s"), [([], None), ([3.0], 3.0), ([1.0, 2.0, 9.0], 2.0), ([1.0, 2.0], 1.5)]
+)
+def test_median_latency(latencies: list[float], median_s: float | None) -> None:
+    samples: tuple[Sample, ...] = tuple(
+        sample(seq, latency_s=each) for seq, each in enumerate(latencies)
+    )
+    assert median_latency_s(samples) == median_s
+
+
+def test_the_worst_slo_says_how_likely_an_arm_breaks() -> None:
+    campaign = start(AVAILABILITY, LATENCY)
+    slow = Observed(Phase.MEASURE, 0, tuple(sample(n, latency_s=0.5) for n in range(4)))
+    campaign = fold(opened(campaign, 3, Purpose.SEARCH), slow)
+    by_slo = [belief.p_broke(3) for belief in campaign.beliefs]
+    assert by_slo[0] < by_slo[1]
+    assert campaign.believed_broken(3) == by_slo[1] > 0.9

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+
+from chaosbandit.core import judge
+from chaosbandit.core.campaign import (
+    Campaign,
+    Decided,
+    Event,
+    ExposureEnded,
+    ExposureStarted,
+    Observed,
+    RunStarted,
+    Stopped,
+    WashedOut,
+    apply,
+)
+from chaosbandit.core.model import Expose, Outcome, Phase, Route, Stop, Validity, VerdictKind
+from chaosbandit.core.policies import policy
+from chaosbandit.core.replay import Replayed, interrupted, opening, replay
+from chaosbandit.core.scenario import Guardrails, Scenario, Search
+from tests.simulated import (
+    AVAILABILITY,
+    LATENCY,
+    SLOPPY,
+    Heard,
+    Jittery,
+    cliff,
+    generator,
+    ladder,
+    run,
+    scenario,
+    words,
+    world,
+)
+
+CERTIFY = policy("certify")
+COARSE = scenario(over=ladder(0.001, 1.0, 0.5))
+KINDS: tuple[tuple[Scenario, float], ...] = (
+    (COARSE, 0.95),
+    (scenario(AVAILABILITY, LATENCY, over=ladder(0.01, 1.0, 0.5)), 1.0),
+    (scenario(SLOPPY, over=ladder(0.01, 1.0, 0.5)), 0.3),
+    (scenario(over=ladder(0.01, 1.0, 0.5), spend=0.002), 1.0),
+    (scenario(over=ladder(0.01, 1.0, 0.5), guardrails=Guardrails(max_exposure_s=0.9)), 0.95),
+    (scenario(over=ladder(0.01, 1.0, 0.5), search=Search(policy="ramp")), 0.95),
+)
+
+
+def simulated(seed: int, asked: Scenario, above: float) -> tuple[list[Event], Campaign]:
+    crossing = float(0.02 * 25 ** generator(seed).random())
+    simulated_world = world(cliff(crossing, above=above), seed)
+    if seed % 2:
+        simulated_world = Jittery(simulated_world.response, simulated_world.rng)
+        simulated_world.felt = lambda severity: min(severity, 0.05)
+    heard = Heard()
+    return heard.events, run(asked, simulated_world, seed=seed, sinks=[heard])
+
+
+@lru_cache
+def one() -> tuple[tuple[Event, ...], Campaign]:
+    events, campaign = simulated(4, COARSE, 0.95)
+    return tuple(events), campaign
+
+
+def replayed(events: list[Event] | tuple[Event, ...]) -> Replayed:
+    return replay(events, COARSE, CERTIFY)
+
+
+@pytest.mark.parametrize("chunk", range(8))
+def test_journals_replay_to_the_same_decisions_and_claims(chunk: int) -> None:
+    for seed in range(chunk * 25, chunk * 25 + 25):
+        asked, above = KINDS[seed % len(KINDS)]
+        events, campaign = simulated(seed, asked, above)
+        found = replay(events, asked, policy(asked.search.policy))
+        assert found.difference is None, f"seed {seed}: {found.difference}\n{words(events)}"
+        assert found.decisions == len(campaign.decisions)
+        assert found.claims == judge.claims(campaign)
+        assert found.campaign.stopped == campaign.stopped
+        assert found.campaign.tallies == campaign.tallies
+
+
+def test_a_journal_of_another_seed_differs_only_where_chance_decides() -> None:
+    events, _ = one()
+    assert isinstance(events[0], RunStarted)
+    other = [replace(events[0], seed=99), *events[1:]]
+    assert replayed(other).difference is None  # certify needs no chance; ramp neither
+
+
+# --- a journal that was changed -------------------------------------------------------------------
+
+
+def changed(
+    kind: type[Event],  # type: ignore[valid-type]  # Event is a union of such types
+    change: Callable[[Event], Event | None],
+    nth: int = 0,
+) -> list[Event]:
+    """The journal with the nth event of a kind changed, or left out."""
+    events = list(one()[0])
+    at = [n for n, event in enumerate(events) if isinstance(event, kind)][nth]
+    new = change(events[at])
+    events[at : at + 1] = [] if new is None else [new]
+    return events
+
+
+def of_decision(**changes: object) -> Callable[[Event], Event]:
+    def change(event: Event) -> Event:
+        assert isinstance(event, Decided)
+        assert isinstance(event.decision, Expose)
+        return replace(event, decision=replace(event.decision, **changes))  # type: ignore[arg-type]
+
+    return change
+
+
+def gone(event: Event) -> None:
+    return None
+
+
+def other_bet(event: Event) -> Event:
+    assert isinstance(event, Decided)
+    assert isinstance(event.decision, Expose)
+    bets = tuple(q * 0.9 for q in event.decision.bets) or (0.001,)
+    return replace(event, decision=replace(event.decision, bets=bets))
+
+
+def other_variant(event: Event) -> Event:
+    assert isinstance(event, Decided)
+    assert isinstance(event.decision, Expose)
+    arm = event.decision.variant.arm + 1
+    return replace(event, decision=replace(event.decision, variant=COARSE.ladder.variant(arm)))
+
+
+def stopped(event: Event) -> Event:
+    assert isinstance(event, Decided)
+    return replace(event, decision=Stop("enough"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "nth", "said"),
+    [
+        (Decided, of_decision(samples=6), 0, "samples: found 6, the policy now says 5"),
+        (Decided, gone, 2, "wanted number"),
+        (Decided, of_decision(why="because"), 2, "decision 2: why: found 'because'"),
+        (Decided, other_bet, -2, "bets: found ("),
+        (Decided, other_variant, 1, "variant: found"),
+        (Decided, stopped, 1, "found stop (enough), the policy now says expose arm"),
+        (Decided, gone, 0, "no decision to expose came before it"),
+        (RunStarted, gone, 0, "event 1, Observed: before the header of the run"),
+        (ExposureStarted, lambda e: replace(e, arm=5), 0, "wanted (1, 0, 0.001) as decided"),
+        (ExposureStarted, lambda e: replace(e, n=7), 0, "found (exposure, arm, severity) (7,"),
+        (ExposureStarted, gone, 1, "outside of an exposure"),
+        (ExposureEnded, gone, 0, "exposure 1 has not ended"),
+        (ExposureEnded, lambda e: replace(e, arm=3), 0, "found (exposure, arm) (1, 3)"),
+        (WashedOut, lambda e: replace(e, n=5), 0, "found exposure 5, wanted 1"),
+    ],
+)
+def test_a_changed_journal_is_told_by_its_first_difference(
+    kind: type[Event],  # type: ignore[valid-type]
+    change: Callable[[Event], Event | None],
+    nth: int,
+    said: str,
+) -> None:
+    found = replayed(changed(kind, change, nth))
+    assert found.difference is not None
+    assert said in found.difference
+
+
+def turned_good(event: Event) -> Event:
+    assert isinstance(event, Observed)
+    sample = replace(event.samples[0], status=200, outcome=Outcome.RESPONSE, latency_s=0.02)
+    return replace(event, samples=(sample,))
+
+
+def test_a_bad_sample_turned_good_changes_a_later_decision() -> None:
+    events = list(one()[0])
+    bad = [
+        n
+        for n, event in enumerate(events)
+        if isinstance(event, Observed)
+        and event.phase is Phase.MEASURE
+        and event.samples[0].route is Route.CANARY
+        and event.samples[0].status == 503
+    ]
+    assert bad
+    for at in bad:
+        found = replayed([*events[:at], turned_good(events[at]), *events[at + 1 :]])
+        assert found.difference is not None
+        assert "Decided" in found.difference
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (lambda events: events[0], "a second header"),
+        (lambda events: Stopped("again", True, 0, True, "", 99.0), "after the run had stopped"),
+    ],
+)
+def test_what_cannot_follow(extra: Callable[[tuple[Event, ...]], Event], said: str) -> None:
+    events = one()[0]
+    found = replayed([*events, extra(events)])
+    assert found.difference is not None
+    assert said in found.difference
+
+
+def test_measured_samples_belong_to_the_decision_that_sent_them() -> None:
+    measured = [e for e in one()[0] if isinstance(e, Observed) and e.decision is not None]
+    assert measured
+    for wanted, said in ((999, "decision 999"), (None, "measured samples of no decision")):
+        at = one()[0].index(measured[0])
+        events = [*one()[0][:at], replace(measured[0], decision=wanted), *one()[0][at + 1 :]]
+        if measured[0].samples[0].route is Route.CANARY:
+            found = replayed(events).difference
+            assert found is not None
+            assert said in found
+    outside = replayed([one()[0][0], measured[0]]).difference
+    assert outside is not None
+    assert "outside of an exposure" in outside
+
+
+# --- a journal that breaks off --------------------------------------------------------------------
+
+
+def in_an_exposure(events: Sequence[Event]) -> bool:
+    """Whether the last exposure that started has not ended."""
+    borders = [e for e in events if isinstance(e, ExposureStarted | ExposureEnded)]
+    return bool(borders) and isinstance(borders[-1], ExposureStarted)
+
+
+def charged(events: Sequence[Event]) -> int:
+    """Bad canary samples in a journal."""
+    return sum(
+        sample.status == 503 and sample.route is Route.CANARY
+        for event in events
+        if isinstance(event, Observed)
+        for sample in event.samples
+    )
+
+
+def test_a_journal_cut_anywhere_claims_what_an_interrupted_run_may() -> None:
+    events, whole = one()
+    campaign = before = opening(COARSE)
+    for cut, event in enumerate(events, start=1):
+        campaign = apply(campaign, event)
+        found = interrupted(campaign)
+        assert found.current is None
+        if not in_an_exposure(events[:cut]):
+            before = campaign
+            assert found is campaign
+            continue
+        assert found.exposures[-1].validity == Validity(False, "interrupted")
+        assert (found.certificate.held <= before.certificate.held + 1e-12).all()
+        assert (found.certificate.broke <= before.certificate.broke + 1e-12).all()
+        assert (found.certificate.ruled_out == before.certificate.ruled_out).all()
+        assert found.arms == before.arms
+        assert found.spent_bad(0) == charged(events[:cut]) + 50 * 2 + 1  # rate x time-out
+    assert before.tallies == whole.tallies
+
+
+@pytest.mark.parametrize("kind", [Decided, ExposureStarted, Observed, WashedOut, ExposureEnded])
+def test_the_replay_of_a_cut_journal_is_that_of_an_interrupted_run(kind: type[Event]) -> None:  # type: ignore[valid-type]
+    events = one()[0]
+    cuts = [n for n, event in enumerate(events, start=1) if isinstance(event, kind)]
+    campaign, at = opening(COARSE), 0
+    for cut in cuts[:: max(1, len(cuts) // 6)]:
+        for event in events[at:cut]:
+            campaign = apply(campaign, event)
+        at, found = cut, replayed(events[:cut])
+        assert found.difference is None
+        assert found.claims == judge.claims(interrupted(campaign))
+        assert found.campaign.tallies == campaign.tallies
+        assert found.decisions == sum(isinstance(event, Decided) for event in events[:cut])
+
+
+def test_a_run_killed_before_its_evidence_was_complete_claims_less() -> None:
+    events, whole = one()
+    assert {v.kind for v in judge.claims(whole)} >= {VerdictKind.HELD, VerdictKind.BROKE}
+    last_end = max(n for n, event in enumerate(events) if isinstance(event, ExposureEnded))
+    assert not judge.bracket(replayed(events[:last_end]).campaign).closed
+    assert judge.bracket(replayed(events[: last_end + 1]).campaign).closed
+
+
+def test_what_may_be_in_flight_is_never_more_than_the_budget() -> None:
+    asked = scenario(over=ladder(0.01, 1.0, 0.5), spend=0.002)  # 40 bad requests
+    events, _ = simulated(3, asked, 1.0)
+    starts = [n for n, event in enumerate(events) if isinstance(event, ExposureStarted)]
+    found = replay(events[: starts[-1] + 1], asked, CERTIFY)
+    assert found.campaign.budget_left() == 0
