@@ -9,24 +9,30 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with one of the exit codes of `errors.Exit`."""
-    if sys.argv[1:] in (["--version"], ["-V"]):
-        from chaosbandit._version import __version__
+    try:
+        _have_streams()
+        if sys.argv[1:] in (["--version"], ["-V"]):
+            from chaosbandit._version import __version__
 
-        sys.stdout.write(f"chaosbandit {__version__}\n")
-        return
+            sys.stdout.write(f"chaosbandit {__version__}\n")
+            return
+        _command()
+    except KeyboardInterrupt:  # before there was anything to end in order
+        sys.exit(130)
+
+
+def _command() -> None:
+    from chaosbandit.cli.interrupts import arm, ignore
+
+    arm()
     from chaosbandit.cli.app import app
     from chaosbandit.errors import ChaosbanditError, Exit
 
     try:
-        app()
+        app(prog_name="chaosbandit")
     except ChaosbanditError as error:
         sys.stderr.write(f"chaosbandit: {error}\n")
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.INTERNAL)
-    except KeyboardInterrupt:
-        sys.exit(Exit.SIGINT)
     except Exception as error:
         if os.environ.get("CHAOSBANDIT_DEBUG"):
             raise
@@ -36,6 +42,16 @@ def main() -> None:
             "removes any fault that may be left.\n"
         )
         sys.exit(Exit.INTERNAL)
+    finally:
+        ignore()
+
+
+def _have_streams() -> None:
+    """A stream that was closed for us (`2>&-`) is no reason to fail."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  for as long as we live
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
 if __name__ == "__main__":

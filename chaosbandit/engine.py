@@ -159,8 +159,9 @@ class Engine:
 
     def _unverified(self, error: BaseException) -> Cleanness:
         """What is known of leftovers after an error outside of any exposure's own wash-out."""
-        if _cleanup_failure(error) is not None:
-            return Cleanness(False, "removal could not be confirmed", left=True)
+        uncleaned = _cleanup_failure(error)
+        if uncleaned is not None:
+            return Cleanness(False, str(uncleaned), left=True)
         return Cleanness(False, NOT_LOOKED_AT) if self.campaign.exposures else NOTHING_INJECTED
 
     async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
@@ -225,7 +226,8 @@ class Engine:
             back, why = await self._wash_out(n, self.scenario.timing.washout_s)
             validity = self._judge(sending, health) if back else _not_back(why)
         except ChaosbanditError as error:
-            validity = Validity(False, str(error))
+            unclean = isinstance(error, CleanupError)  # the run ends with its whole text
+            validity = Validity(False, "removal not confirmed" if unclean else str(error))
             raise
         finally:
             self._end_exposure(n, sending, validity, health)
@@ -293,17 +295,18 @@ class Engine:
 
     def _give_up_on_instruments(self) -> None:
         """Several void exposures or failed wash-outs in a row: no answer can come of this."""
+        validity = self.campaign.exposures[-1].validity
+        why = validity.why if validity else "unknown"
         if self.campaign.washouts_failed >= WASHOUTS_ALLOWED:
             raise TargetError(
                 f"the target did not come back to normal within "
                 f"{self.scenario.timing.washout_s:g} s after {WASHOUTS_ALLOWED} exposures in a "
-                "row; look at its recovery (pools, queues, breakers) or raise timing.washout"
+                f"row ({why}); see whether it is alive, look at its recovery (pools, queues, "
+                "breakers) or raise timing.washout"
             )
         if self.campaign.voids_in_a_row >= VOIDS_ALLOWED:
-            why = self.campaign.exposures[-1].validity
             raise HarnessError(
-                f"{VOIDS_ALLOWED} exposures in a row could not be used, the last one because: "
-                f"{why.why if why else 'unknown'}"
+                f"{VOIDS_ALLOWED} exposures in a row could not be used, the last one because: {why}"
             )
 
     # --- severity 0 -------------------------------------------------------------------------------

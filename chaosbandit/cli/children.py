@@ -62,9 +62,10 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def embedded_toxiproxy(port: int = 0) -> Iterator[str]:
-    """Our own server as a process on loopback; yields the URL of its API."""
+def embedded_toxiproxy(seed: int | None = None) -> Iterator[str]:
+    """Our own server as a process on a free loopback port; yields the URL of its API."""
     module = "chaosbandit.toxiproxy.server"
-    command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--port", "0"]
+    command += [] if seed is None else ["--seed", str(seed)]
     with child([*command, "--exit-with-stdin"], "the embedded Toxiproxy") as url:
         yield url

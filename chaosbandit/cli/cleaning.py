@@ -11,37 +11,52 @@ import typer
 def clean(
     toxiproxy: Annotated[
         list[str] | None,
-        typer.Option("--toxiproxy", metavar="URL", help="Servers to look at besides the ledger's."),
+        typer.Option(
+            "--toxiproxy",
+            metavar="URL",
+            help="A Toxiproxy API to look at besides the ledger's; may be given more than once.",
+        ),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Only this run's faults, even if it lives.")
+        str | None,
+        typer.Option(metavar="RUN", help="Only this run's faults, even if the run is alive."),
     ] = None,
     expired: Annotated[
-        bool, typer.Option("--expired", help="Only faults whose lease is over.")
+        bool,
+        typer.Option(
+            "--expired", help="Only faults past the expiry in their names, whoever made them."
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
     ledger: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Another fault ledger than the user's.")
     ] = None,
 ) -> None:
-    """Remove leftover faults, restore the operator's proxies and verify both.
+    """Remove the faults that dead runs left behind.
 
-    Looks at the fault ledger and at the servers' own proxy names; touches nothing that is not ours.
+    Puts the proxies back that they replaced. Looks at the fault ledger, at the servers it names and
+    at those of --toxiproxy; what is not ours is not touched. Exit 7 when something may still be
+    left; the lines then say what to do by hand.
     """
     import time
 
+    from chaosbandit.cli.output import show
+    from chaosbandit.cli.targets import server_url
     from chaosbandit.errors import Exit
     from chaosbandit.safety.clean import clean as clean_faults
     from chaosbandit.safety.ledger import FaultLedger
 
+    servers = tuple(map(server_url, toxiproxy or ()))
     report = clean_faults(
         FaultLedger(ledger),
-        tuple(toxiproxy or ()),
+        servers,
         run=run,
         expired=expired,
         dry_run=dry_run,
         now_epoch_s=time.time(),
     )
-    typer.echo(report.text())
+    show(report.text() + "\n")
     if not report.confirmed:
         raise typer.Exit(Exit.NOT_CLEAN)

@@ -13,16 +13,19 @@ def demo(
     prove: Annotated[
         bool,
         typer.Option(
-            "--prove", help="Then measure both ends of the bracket with long fixed-latency samples."
+            "--prove",
+            help="Then measure both ends of the answer anew, on stderr, at fixed latencies.",
         ),
     ] = False,
     prove_samples: Annotated[
-        int, typer.Option(metavar="N", help="Requests per end for --prove.", min=50, max=20_000)
+        int,
+        typer.Option(metavar="N", help="Requests for each end with --prove.", min=50, max=20_000),
     ] = 1500,
     crash: Annotated[
         bool,
         typer.Option(
-            "--crash", help="Kill the engine in mid-fault and time how soon users are well again."
+            "--crash",
+            help="Instead kill a run in mid-fault, and time how soon users are well again.",
         ),
     ] = False,
     as_json: AsJson = False,
@@ -32,20 +35,29 @@ def demo(
     yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the breaking point of a sample storefront whose inventory service gets slow.
+    """Try it: find the breaking point of a sample storefront.
 
+    How slow may its inventory service get before the storefront misses its SLOs?
     Starts the storefront (a control and a canary instance), its inventory and a Toxiproxy as
     separate processes on free loopback ports, and stops them all at the end.
     """
-    from chaosbandit.cli import stage
-    from chaosbandit.cli.wiring import RunOptions
+    from chaosbandit.cli.output import telling
+    from chaosbandit.cli.targets import host_of, refuse_unmeant, server_named
+    from chaosbandit.core.scenario import EMBEDDED
+    from chaosbandit.errors import UsageError
 
-    options = RunOptions(
-        as_json=as_json, seed=seed, toxiproxy=None, journal=journal, yes=yes, quiet=quiet
-    )
-    server = None if toxiproxy in (None, "embedded") else toxiproxy
-    if crash:
-        code = stage.crash(options, server)
-    else:
-        code = stage.perform(options, server, prove_samples if prove else 0)
+    with telling(as_json):
+        if crash and prove:
+            raise UsageError("found --crash and --prove, wanted one of them; run demo twice")
+        server = None if toxiproxy == EMBEDDED else server_named(toxiproxy)
+        if server is not None:
+            refuse_unmeant([host_of(server)], yes)
+        from chaosbandit.cli import stage
+        from chaosbandit.cli.wiring import RunOptions
+
+        options = RunOptions(as_json=as_json, seed=seed, journal=journal, yes=yes, quiet=quiet)
+        if crash:
+            code = stage.crash(options, server)
+        else:
+            code = stage.perform(options, server, prove_samples if prove else 0)
     raise typer.Exit(code)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from chaosbandit.cli.interrupts import interruptible
+from chaosbandit.cli.output import show
 from chaosbandit.cli.wiring import RunOptions, new_run
 from chaosbandit.core.evidence import interval
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Outcome, Route, Sample, Variant
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.errors import Exit, HarnessError
+from chaosbandit.errors import CleanupError, Exit, HarnessError
 from chaosbandit.ports import Signal
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 USERS_PER_S = 100.0  # requests of the pretended users in `--crash`
 FELT_S = 0.050  # a fault counts as felt when users' requests take this much longer
 CRASH_LIMIT_S = 60.0
+WATCHDOG_S = 10.0
+ENGINE_S = 15.0  # longest wait for an interrupted engine
 CALM = 20  # normal answers in a row that end the wait for recovery
 
 
@@ -38,7 +43,7 @@ CALM = 20  # normal answers in a row that end the wait for recovery
 
 def prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: int) -> int:
     """Inject each end of the bracket for long and print the bad ratios on stderr."""
-    return asyncio.run(_prove(stage, scenario, bracket, samples))
+    return interruptible(lambda _: _prove(stage, scenario, bracket, samples))
 
 
 async def _prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: int) -> int:
@@ -98,7 +103,7 @@ def time_crash(stage: Stage, options: RunOptions) -> int:
     """Start `run` as a child, SIGKILL it while users feel a fault, time their recovery."""
     with tempfile.TemporaryDirectory(prefix="chaosbandit-") as folder:
         command = [sys.executable, "-m", "chaosbandit", "run", str(stage.scenario_file), "--quiet"]
-        command += ["--journal", str(options.journal or folder)]
+        command += ["--journal", str(options.journal or folder), *(["--yes"] * options.yes)]
         if options.seed is not None:
             command += ["--seed", str(options.seed)]
         engine = subprocess.Popen(
@@ -109,15 +114,40 @@ def time_crash(stage: Stage, options: RunOptions) -> int:
             start_new_session=True,
         )
         try:
-            recovery_s = asyncio.run(_watch_users(stage, engine))
+            recovery_s = interruptible(lambda _: _watch_users(stage, engine))
         finally:
-            engine.kill()
-            engine.wait()
-    sys.stdout.write(
-        f"The engine was killed with SIGKILL in mid-fault; {recovery_s * 1000:.0f} ms later a "
-        "user's request was answered normally, and every one after it.\n"
-    )
+            _end(engine)
+    _await_watchdog(stage.server)
+    if options.as_json:
+        show(json.dumps({"schema": 1, "recovery_s": round(recovery_s, 4)}) + "\n", as_json=True)
+    else:
+        show(
+            f"The engine was killed with SIGKILL in mid-fault; {recovery_s * 1000:.0f} ms later a "
+            "user's request was answered normally, and every one after it.\n"
+        )
     return Exit.ANSWERED
+
+
+def _end(engine: subprocess.Popen[bytes]) -> None:
+    """When we were interrupted it still runs, and cleans up better than its watchdog does."""
+    engine.terminate()
+    try:
+        engine.wait(ENGINE_S)
+    except subprocess.TimeoutExpired:
+        engine.kill()
+        engine.wait()
+
+
+def _await_watchdog(server: str) -> None:
+    """Wait until the watchdog has struck out what it undid: it looks twice, and may act twice."""
+    ledger, give_up_s = FaultLedger(), time.monotonic() + WATCHDOG_S
+    while any(entry.fault.server == server for entry in ledger.entries().entries):
+        if time.monotonic() > give_up_s:
+            raise CleanupError(
+                f"the fault ledger still lists a fault {WATCHDOG_S:g} s after the kill",
+                [f"chaosbandit clean --toxiproxy {server}"],
+            )
+        time.sleep(0.02)
 
 
 async def _watch_users(stage: Stage, engine: subprocess.Popen[bytes]) -> float:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 toxiproxy = typer.Typer(
-    help="The embedded Toxiproxy-compatible server.", no_args_is_help=True, rich_markup_mode=None
+    help="A Toxiproxy-compatible server.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -18,21 +18,29 @@ def _root() -> None:
 
 @toxiproxy.command("serve")
 def serve(
-    host: Annotated[str, typer.Option(help="Address of the API.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address of the API.")] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option(help="Port of the API; 0 takes a free one and prints it.", min=0, max=65535),
+        typer.Option(
+            metavar="N", help="Port of the API; 0 takes a free one and prints it.", min=0, max=65535
+        ),
     ] = 8474,
     seed: Annotated[
-        int | None, typer.Option(help="Makes toxicity draws and jitter repeatable.")
+        int | None,
+        typer.Option(metavar="N", help="Makes toxicity draws and jitter repeatable.", min=0),
     ] = None,
 ) -> None:
-    """Serve Toxiproxy's API and proxies until Ctrl-C; no Go, no container."""
+    """Serve Toxiproxy's API until Ctrl-C.
+
+    For trying things out and for tests, where no Toxiproxy is installed. Its proxies end with it.
+    """
     import asyncio
 
+    from chaosbandit.cli.output import show
     from chaosbandit.toxiproxy.server import serve as serve_forever
 
     def ready(bound_host: str, bound_port: int) -> None:
-        typer.echo(f"toxiproxy listening on http://{bound_host}:{bound_port}")
+        place = f"[{bound_host}]" if ":" in bound_host else bound_host
+        show(f"toxiproxy listening on http://{place}:{bound_port}\n")
 
     asyncio.run(serve_forever(host, port, seed=seed, ready=ready))

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="The result, or what went wrong, as one JSON object on stdout."),
+]
 Seed = Annotated[
     int | None,
-    typer.Option(help="Seed of the search; default: the scenario's, else random.", min=0),
+    typer.Option(
+        metavar="N", help="Seed of the search; default: the scenario's, else random.", min=0
+    ),
 ]
 Toxiproxy = Annotated[
     str | None,
@@ -20,16 +25,23 @@ Toxiproxy = Annotated[
 ]
 JournalFolder = Annotated[
     Path | None,
-    typer.Option("--journal", metavar="FOLDER", help="Where the run's journal is written."),
+    typer.Option(
+        "--journal",
+        metavar="FOLDER",
+        help="Where to write the run's journal; default: ~/.local/state/chaosbandit/runs.",
+    ),
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", "-y", help="Targets that are not on this machine are meant.")
+    bool,
+    typer.Option("--yes", "-y", help="Allow targets that are not on this machine: they are meant."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 
 def run(
-    scenario: Annotated[Path, typer.Argument(help="Scenario file (YAML).", show_default=False)],
+    scenario: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Scenario file (YAML).", show_default=False)
+    ],
     as_json: AsJson = False,
     seed: Seed = None,
     toxiproxy: Toxiproxy = None,
@@ -37,17 +49,29 @@ def run(
     yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the breaking point a scenario asks for, inside its error budget, and clean up.
+    """Find the breaking point that a scenario asks for.
 
-    The answer goes to stdout, progress to stderr. Ctrl-C removes faults and prints what is known so
-    far; a second Ctrl-C only removes faults.
+    Stays inside the scenario's error budget and removes every fault again. The answer goes to
+    stdout, progress to stderr. Ctrl-C removes faults, checks the path and prints what is known so
+    far; a second Ctrl-C skips the check.
     """
     import os
 
-    from chaosbandit.cli.wiring import RunOptions, run_scenario
-    from chaosbandit.scenario import load
+    from chaosbandit.cli.output import telling
+    from chaosbandit.cli.targets import server_named
 
-    options = RunOptions(
-        as_json=as_json, seed=seed, toxiproxy=toxiproxy, journal=journal, yes=yes, quiet=quiet
-    )
-    raise typer.Exit(run_scenario(load(scenario, os.environ), options).exit_code)
+    with telling(as_json):
+        from chaosbandit.cli.wiring import RunOptions, run_scenario
+        from chaosbandit.scenario import load
+
+        loaded = load(scenario, os.environ)
+        options = RunOptions(
+            as_json=as_json,
+            seed=seed,
+            toxiproxy=server_named(toxiproxy),
+            journal=journal,
+            yes=yes,
+            quiet=quiet,
+        )
+        finished = run_scenario(loaded, options)
+    raise typer.Exit(finished.exit_code)

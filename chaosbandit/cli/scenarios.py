@@ -8,19 +8,25 @@ from typing import Annotated
 import typer
 
 ScenarioFiles = Annotated[
-    list[Path], typer.Argument(help="Scenario files (YAML).", show_default=False)
+    list[Path], typer.Argument(metavar="FILE", help="Scenario files (YAML).", show_default=False)
 ]
 
 
 def validate(
     files: ScenarioFiles,
-    as_json: Annotated[bool, typer.Option("--json", help="Problems as JSON on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The problems as one JSON object on stdout.")
+    ] = False,
 ) -> None:
-    """Check scenario files and report every problem with file, line and column."""
+    """Check scenario files: every problem with its line and column.
+
+    Nothing is connected to. Problems go to stderr, valid files and --json to stdout.
+    """
     import json
     import os
     from dataclasses import asdict
 
+    from chaosbandit.cli.output import show
     from chaosbandit.errors import Exit, Problem, ScenarioError
     from chaosbandit.scenario import load
 
@@ -35,9 +41,10 @@ def validate(
             scenario = loaded.scenario
             arms = len(scenario.ladder.severities)
             allowed = min(scenario.budget.allowed(slo) for slo in scenario.slos)
-            typer.echo(f"{file}: valid ({arms} severities, at most {allowed} bad requests)")
+            show(f"{file}: valid ({arms} severities, at most {allowed:,} bad requests a run)\n")
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "problems": [asdict(p) for p in problems]}, indent=2))
+        found = {"schema": 1, "problems": [asdict(problem) for problem in problems]}
+        show(json.dumps(found, ensure_ascii=False, indent=2) + "\n", as_json=True)
     else:
         for problem in problems:
             typer.echo(str(problem), err=True)
@@ -46,9 +53,10 @@ def validate(
 
 
 def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors and pre-commit hooks."""
+    """Print the JSON Schema of scenario files, for editors."""
     import json
 
+    from chaosbandit.cli.output import show
     from chaosbandit.scenario import schema as scenario_schema
 
-    typer.echo(json.dumps(scenario_schema(), indent=2))
+    show(json.dumps(scenario_schema(), indent=2) + "\n", as_json=True)

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import chaosbandit
 from chaosbandit.cli.children import child, embedded_toxiproxy
-from chaosbandit.cli.wiring import RunOptions, run_scenario
-from chaosbandit.errors import Exit, ToxiproxyError, UsageError
+from chaosbandit.cli.wiring import Finished, RunOptions, run_scenario
+from chaosbandit.errors import ChaosbanditError, Exit, ToxiproxyError, UsageError
 from chaosbandit.scenario import Loaded, load
 from chaosbandit.toxiproxy.client import ToxiproxyClient
 
@@ -48,10 +48,19 @@ def perform(options: RunOptions, server: str | None, prove_samples: int) -> int:
         finished = run_scenario(loaded, replace(options, own_server=server is None))
         code = finished.exit_code
         if prove_samples and code in (Exit.ANSWERED, Exit.GATE_FAILED):
-            from chaosbandit.cli.proof import prove
-
-            code = max(code, prove(stage, loaded.scenario, finished.bracket, prove_samples))
+            code = max(code, _proved(stage, loaded, finished, prove_samples))
         return code
+
+
+def _proved(stage: Stage, loaded: Loaded, finished: Finished, samples: int) -> int:
+    """The result is out by now, so what goes wrong here is told on stderr alone."""
+    from chaosbandit.cli.proof import prove
+
+    try:
+        return prove(stage, loaded.scenario, finished.bracket, samples)
+    except ChaosbanditError as error:
+        sys.stderr.write(f"chaosbandit: the bracket could not be measured anew: {error}\n")
+        return error.exit_code
 
 
 def crash(options: RunOptions, server: str | None) -> int:
@@ -109,11 +118,23 @@ def _service(
 @contextmanager
 def _operators_proxy(server: str, upstream: str) -> Iterator[str]:
     """The proxy the canary storefront is wired to, as an operator would have made it."""
-    listen = asyncio.run(_create(server, upstream))
+    try:
+        listen = asyncio.run(_create(server, upstream))
+    except SystemExit:  # a signal, and it may exist by now
+        _take_down(server)
+        raise
     try:
         yield listen
     finally:
+        _take_down(server)
+
+
+def _take_down(server: str) -> None:
+    """What a run found out outranks a server that died on us."""
+    try:
         asyncio.run(_delete(server))
+    except ToxiproxyError as error:
+        sys.stderr.write(f"chaosbandit: the demo's own proxy {PROXY!r} may be left: {error}\n")
 
 
 async def _create(server: str, upstream: str) -> str:

@@ -135,6 +135,6 @@ def refused_as_client(campaign: Campaign, sample: Sample) -> str | None:
         return None
     return (
         f"the target answered {sample.status} on the {sample.route} route, which steady state "
-        "never showed: it refuses the prober, so nothing can be said of the dose; check credentials and "
-        "rate limits"
+        "never showed: it refuses the prober, so nothing can be said of the dose; check "
+        "credentials and rate limits"
     )

@@ -180,9 +180,18 @@ def washed_out(
     upper_s = 1.25 * max(steady_s, quantile_s(control, 0.95)) + 0.010
     middle_s = median_latency_s(tuple(newest)) or 0.0
     bad = sum(any(bad_flags(campaign.slos, sample)) for sample in newest)
-    found = f"{bad} of the last {len(newest)} bad, median {middle_s * 1000:.0f} ms"
+    found = (
+        f"{bad} of the last {len(newest)} bad{_all_alike(newest)}, median {middle_s * 1000:.0f} ms"
+    )
     back = len(newest) == WASHOUT_WINDOW and bad == 0 and middle_s <= upper_s
     return back, f"{found}, band up to {upper_s * 1000:.0f} ms"
+
+
+def _all_alike(samples: Sequence[Sample]) -> str:
+    """` (all connect-error)`: a target that is gone is told from one that is slow to recover."""
+    outcomes = {sample.outcome for sample in samples}
+    alike = len(outcomes) == 1 and Outcome.RESPONSE not in outcomes
+    return f" (all {outcomes.pop()})" if alike else ""
 
 
 def control_sick(campaign: Campaign, control: Sequence[Sample]) -> bool:

@@ -44,8 +44,10 @@ def next_step(campaign: Campaign, between: Bracket) -> str:
     stopped, steady, scenario = campaign.stopped, campaign.steady, campaign.scenario
     if stopped is None:
         return "Run `chaosbandit clean`, then start again: this run was cut off."
-    if not stopped.clean:
+    if stopped.exit_code == Exit.NOT_CLEAN:
         return "Remove what is left with `chaosbandit clean`, then look at the path yourself."
+    if not stopped.clean:
+        return "Send the path a few requests of your own, then run again."
     if stopped.answered:
         return ""
     if steady is None or not steady.met:

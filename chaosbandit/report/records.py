@@ -19,6 +19,7 @@ class Cleanliness(StrEnum):
     """What is known about leftovers on the target."""
 
     VERIFIED = "verified"
+    REMOVED = "removed"  # read back from the server, while the data path did not vouch for it
     NOT_CONFIRMED = "not confirmed"
     UNKNOWN = "unknown"  # the journal ends before the run said anything about it
 

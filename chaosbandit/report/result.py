@@ -109,7 +109,10 @@ def unit_of(ladder: Ladder) -> str:
 def _cleanliness(campaign: Campaign) -> Cleanliness:
     if campaign.stopped is None:
         return Cleanliness.UNKNOWN
-    return Cleanliness.VERIFIED if campaign.stopped.clean else Cleanliness.NOT_CONFIRMED
+    if campaign.stopped.clean:
+        return Cleanliness.VERIFIED
+    left = campaign.stopped.exit_code == Exit.NOT_CLEAN
+    return Cleanliness.NOT_CONFIRMED if left else Cleanliness.REMOVED
 
 
 def _bracket(campaign: Campaign, between: Bracket) -> BracketResult:

@@ -21,6 +21,7 @@ from chaosbandit.report.records import (
 
 WIDTH = 100
 _KEY = 10  # columns of the keys: ` requests: `
+_ALARMING = (Cleanliness.NOT_CONFIRMED, Cleanliness.UNKNOWN)
 _ROUTES = {Route.CANARY: "canary", Route.CONTROL: "control", Route.CHECK: "check"}
 _MOST_ARMS = 3
 _NARROWEST = 40
@@ -29,7 +30,7 @@ _NARROWEST = 40
 def to_text(result: Result, width: int = WIDTH) -> str:
     """The final text: the answer, then a block of `key: value` lines, wrapped at `width`."""
     lines = [result.answer]
-    if result.clean is not Cleanliness.VERIFIED:
+    if result.clean in _ALARMING:
         lines = [*_alarm(result), result.answer]
     previous = ""
     lines.append("")
@@ -52,14 +53,14 @@ def exposure_line(exposure: ExposureResult, unit: str) -> str:
 def _alarm(result: Result) -> list[str]:
     """Leftovers outrank every answer."""
     if result.clean is Cleanliness.NOT_CONFIRMED:
-        head = "NOT CLEAN: a fault may still be in place."
+        head = "CLEAN-UP NOT CONFIRMED."
     else:
         head = "CLEAN-UP NOT KNOWN: a fault may still be in place."
     return [head, *(f"  {line}" for line in result.clean_why.splitlines()), ""]
 
 
 def _pairs(result: Result) -> Iterator[tuple[str, str]]:
-    said = result.clean is not Cleanliness.VERIFIED and result.stop_reason == result.clean_why
+    said = result.clean in _ALARMING and result.stop_reason == result.clean_why
     if not said and (result.next_step or not result.answered):
         yield "stopped", result.stop_reason
     if result.next_step:
@@ -79,7 +80,8 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
         yield "gate", f"{gate.ladder} > {gate.above_text}: {_GATES[gate.outcome]}"
     for warning in result.warnings:
         yield "warning", warning
-    yield "clean", str(result.clean)
+    removed = result.clean is Cleanliness.REMOVED
+    yield "clean", result.clean_why if removed else str(result.clean)
     yield "took", _took(result)
     if result.journal is not None:
         yield "journal", result.journal

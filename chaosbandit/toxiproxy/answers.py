@@ -58,8 +58,23 @@ def unanswered(url: str, call: str, deadline_s: float) -> ToxiproxyError:
 
 def unreached(url: str, call: str, error: Exception) -> ToxiproxyError:
     """The error for a connection that failed."""
-    reason = str(error) or type(error).__name__
-    return ToxiproxyError(f"{call} failed at {url}: {reason}; is a Toxiproxy server running there?")
+    return ToxiproxyError(
+        f"{call} failed at {url}: {_root_of(error)}; is a Toxiproxy server running there?"
+    )
+
+
+def _root_of(error: Exception) -> str:
+    """The system's own words, where HTTP libraries have wrapped them in theirs."""
+    reason, cause = str(error) or type(error).__name__, _behind(error)
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            reason = cause.strerror
+        cause = _behind(cause)
+    return reason
+
+
+def _behind(error: BaseException) -> BaseException | None:
+    return error.__cause__ or error.__context__
 
 
 def strange(url: str, what: str) -> ToxiproxyError:

@@ -23,7 +23,6 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 PATIENCE_S = 30.0
-OURS = "cb."
 
 # The demo's path, searched coarsely so that a run takes a few seconds.
 QUICK = """\
@@ -192,8 +191,8 @@ def soon(true: Callable[[], bool], within_s: float = 8.0) -> bool:
 
 
 def ledger_files(state: Path) -> list[str]:
-    """What the fault ledger still holds; an empty ledger may be a missing one."""
-    return sorted(path.name for path in (state / "chaosbandit" / "faults").glob("*"))
+    """Faults that are still written down; the lock of a killed run is no fault."""
+    return sorted(path.name for path in (state / "chaosbandit" / "faults").glob("cb.*"))
 
 
 def journals(state: Path) -> list[Path]:
@@ -224,6 +223,6 @@ def listener(address: str) -> int:
             inodes.add(f"socket:[{fields[9]}]")
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
-            if os.readlink(link) in inodes:
+            if str(link.readlink()) in inodes:
                 return int(link.parts[2])
     raise LookupError(f"nobody listens at {address}")

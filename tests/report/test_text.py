@@ -64,7 +64,7 @@ def test_other_ends(tell: Tell, story: str, wanted: list[str]) -> None:
 @pytest.mark.parametrize(
     ("story", "first"),
     [
-        ("not clean", "NOT CLEAN: a fault may still be in place."),
+        ("not clean", "CLEAN-UP NOT CONFIRMED."),
         ("cut off", "CLEAN-UP NOT KNOWN: a fault may still be in place."),
     ],
 )

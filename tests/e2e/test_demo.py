@@ -1,0 +1,84 @@
+"""The main job as a user runs it: `demo` as a process, on both servers (long form: benchmarks/)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.store.journal import read
+
+pytestmark = pytest.mark.e2e
+
+PROOF = re.compile(r"(\d+) ms\s+(\w+): (\d+) of (\d+) bad = .* between ([\d.]+)% and ([\d.]+)%")
+ALLOWED = 1.0  # per cent bad that the demo's objectives allow
+
+
+def demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "chaosbandit", "demo", *arguments],
+        env={**os.environ, "XDG_STATE_HOME": str(home), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def proxies(server: str) -> dict[str, object]:
+    with httpx.Client(trust_env=False) as client:
+        found: dict[str, object] = client.get(f"{server}/proxies").json()
+    return found
+
+
+def test_demo_brackets_the_breaking_point(toxiproxy_url: str, tmp_path: Path) -> None:
+    done = demo(
+        tmp_path, "--toxiproxy", toxiproxy_url, "--json", "--prove", "--prove-samples", "400"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    held, broke = result["bracket"]["held"], result["bracket"]["broke"]
+    assert held < broke <= 1.1 * held * 1.001
+    measured = {
+        (int(ms), name): (float(low), float(high))
+        for ms, name, _, _, low, high in PROOF.findall(done.stderr)
+    }
+    ends = (round(held * 1000), round(broke * 1000))
+    assert {ms for ms, _ in measured} == set(ends), done.stderr
+    # What holds is not shown to break, and what breaks breaks at least one SLO.
+    assert all(measured[ends[0], slo][0] <= ALLOWED for slo in ("availability", "latency"))
+    assert max(measured[ends[1], slo][1] for slo in ("availability", "latency")) >= ALLOWED
+
+
+def test_demo_leaves_nothing_behind(toxiproxy_url: str, tmp_path: Path) -> None:
+    done = demo(tmp_path, "--toxiproxy", toxiproxy_url, "--crash")
+    assert done.returncode == 0, done.stdout + done.stderr
+    recovered = re.search(r"(\d+) ms later a user's request was answered normally", done.stdout)
+    assert recovered is not None, done.stdout
+    assert int(recovered[1]) < 2000
+    assert proxies(toxiproxy_url) == {}
+    assert FaultLedger(tmp_path / "chaosbandit" / "faults").entries().entries == ()
+
+
+def test_demo_with_its_own_server_tells_the_whole_story(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--seed", "7", "--journal", str(tmp_path / "journal"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"slow-inventory holds at \d+ ms and breaks at \d+ ms \(95 % confidence\)\.", first
+    )
+    story = "\n".join(rest)
+    for words in ("requests:", "bad)", "error budget", "delivered", "felt", "clean: verified"):
+        assert words in story, words
+    journal = Path(next(line.split()[-1] for line in rest if "journal:" in line))
+    assert read(journal)[-1].__class__.__name__ == "Stopped"
+    # Without a terminal: one plain line an exposure, no escape codes.
+    assert "\x1b" not in done.stderr
+    assert len(re.findall(r"exposure \d+: ", done.stderr)) >= 5

@@ -1,0 +1,203 @@
+"""`run` on the demo's path: the answer, every way to end, and where the words go."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chaosbandit.cli.stage import Stage
+from chaosbandit.core.campaign import Stopped
+from chaosbandit.store.journal import read
+from tests.e2e.runs import (
+    Command,
+    chaosbandit,
+    journals,
+    ledger_files,
+    listener,
+    processes_with,
+    proxies,
+    scenario_with,
+    soon,
+)
+
+pytestmark = pytest.mark.e2e
+
+ESCAPE = "\x1b"
+
+
+def test_the_answer_is_on_stdout_and_progress_on_stderr(
+    shared_stage: Stage, tmp_path: Path
+) -> None:
+    before = proxies(shared_stage.server)
+    scenario = scenario_with(tmp_path)
+    ended = chaosbandit(
+        tmp_path, "run", scenario, "--seed", 1, environment=shared_stage.environment
+    ).told(0)
+    assert ended.out.startswith("slow-inventory holds at ")
+    assert "clean: verified" in ended.out
+    started = re.findall(r"(?m)^ +\d:\d\d  exposure (\d+): [0-9.]+ ms to ", ended.err)
+    assert started == [str(n + 1) for n in range(len(started))] != []
+    assert ended.err.count("\n") == 3 + 2 * len(started)
+    assert ESCAPE not in ended.out + ended.err
+    assert before == proxies(shared_stage.server)
+    assert ledger_files(tmp_path) == []
+    assert soon(lambda: processes_with(str(tmp_path)) == [])
+    (journal,) = journals(tmp_path)
+    assert str(journal) in ended.out
+    assert isinstance(read(journal)[-1], Stopped)
+
+
+def test_a_failed_gate_as_json(embedded_stage: Stage, tmp_path: Path) -> None:
+    scenario = scenario_with(tmp_path)
+    scenario.write_text(scenario.read_text() + 'require: {slow-inventory: "> 900ms"}\n')
+    ended = chaosbandit(
+        tmp_path, "run", scenario, "--json", "--quiet", environment=embedded_stage.environment
+    ).told(3)
+    result = json.loads(ended.out)
+    assert (result["exit_code"], result["clean"], ended.err) == (3, "verified", "")
+    assert [gate["outcome"] for gate in result["gates"]] == ["failed"]
+    assert result["bracket"]["broke"] <= 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"search": "{max_samples: 5}"}, 4, "Raise search.max_samples"),
+        ({"budget": "{window: 30d, requests: 2_000, spend: 5%}"}, 5, "raise budget.spend"),
+        ({"timeout": "1ms"}, 6, "steady state not met, nothing was injected"),
+    ],
+)
+def test_other_ways_to_end(
+    embedded_stage: Stage, tmp_path: Path, changes: dict[str, str], code: int, said: str
+) -> None:
+    scenario = scenario_with(tmp_path, **changes)
+    before = proxies(embedded_stage.server)
+    ended = chaosbandit(tmp_path, "run", scenario, environment=embedded_stage.environment)
+    assert said in " ".join(ended.told(code).out.split())
+    assert before == proxies(embedded_stage.server)
+    assert ledger_files(tmp_path) == []
+
+
+def test_a_reader_who_leaves_early_does_not_change_the_exit_code(
+    embedded_stage: Stage, tmp_path: Path
+) -> None:
+    scenario = scenario_with(tmp_path, timeout="1ms")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "chaosbandit", "run", str(scenario), "-q"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={
+                **os.environ,
+                **embedded_stage.environment,
+                "XDG_STATE_HOME": str(tmp_path),
+            },
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (6, "")
+
+
+# --- what cannot be used --------------------------------------------------------------------------
+
+
+def test_a_toxiproxy_that_never_answers(embedded_stage: Stage, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began_s = time.monotonic()
+        ended = chaosbandit(
+            tmp_path,
+            *("run", scenario_with(tmp_path), "--toxiproxy", url),
+            environment=embedded_stage.environment,
+        ).told(6)
+    assert time.monotonic() - began_s < 10
+    assert ended.out == ""
+    assert f"Toxiproxy at {url} did not answer" in ended.err
+    assert journals(tmp_path) == []
+
+
+def test_a_journal_that_cannot_be_written(embedded_stage: Stage, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    before = proxies(embedded_stage.server)
+    arguments = ["run", scenario_with(tmp_path), "--journal", blocked / "runs"]
+    ended = chaosbandit(tmp_path, *arguments, environment=embedded_stage.environment).told(6)
+    assert (ended.out, before) == ("", proxies(embedded_stage.server))
+    assert "Nothing is injected that cannot be recorded" in ended.err
+
+
+def test_a_foreign_toxic_refuses_the_run(embedded_stage: Stage, tmp_path: Path) -> None:
+    import http.client
+    from urllib.parse import urlsplit
+
+    place = urlsplit(embedded_stage.server)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=5)
+    body = '{"name": "theirs", "type": "latency", "attributes": {"latency": 1}}'
+    connection.request("POST", "/proxies/inventory/toxics", body)
+    assert connection.getresponse().status == 200
+    connection.close()
+    before = proxies(embedded_stage.server)
+    ended = chaosbandit(
+        tmp_path, "run", scenario_with(tmp_path), environment=embedded_stage.environment
+    ).told(6)
+    assert "toxics that are not ours: theirs; remove them" in ended.err
+    assert before == proxies(embedded_stage.server)
+
+
+# --- what dies on the way -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("victim", "codes", "said"),
+    [
+        ("CANARY", (6, 7), "all connect-error"),
+        ("CONTROL", (6,), "the control route broke"),
+        ("INVENTORY", (6,), "the control route"),
+    ],
+)
+def test_a_service_that_dies_is_no_breaking_point(
+    embedded_stage: Stage, tmp_path: Path, victim: str, codes: tuple[int, ...], said: str
+) -> None:
+    timing = "{steady_samples: 40, warmup: 300ms, warmup_samples: 5, washout: 2s}"
+    scenario = scenario_with(tmp_path, timing=timing)
+    before = proxies(embedded_stage.server)
+    arguments = ["run", scenario, "--json", "--seed", 1]
+    with Command(tmp_path, *arguments, environment=embedded_stage.environment) as run:
+        run.until("exposure 1: .* edge")
+        os.kill(listener(embedded_stage.environment[f"CB_DEMO_{victim}"]), signal.SIGKILL)
+        ended = run.ended()
+    result = json.loads(ended.told(ended.code).out)
+    assert ended.code in codes
+    assert result["bracket"]["broke"] is None
+    assert said in ended.out
+    assert before == proxies(embedded_stage.server)
+    assert ledger_files(tmp_path) == []
+
+
+def test_a_toxiproxy_that_dies_leaves_the_clean_up_unconfirmed(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with Command(tmp_path, "run", scenario_with(tmp_path), environment=stage.environment) as run:
+        run.until("exposure 1: .* edge")
+        assert soon(lambda: any(name.startswith("cb.") for name in proxies(stage.server)))
+        time.sleep(0.2)
+        os.kill(listener(stage.server.removeprefix("http://")), signal.SIGKILL)
+        ended = run.ended().told(7)
+    assert ended.out.startswith("CLEAN-UP NOT CONFIRMED.\n  could not confirm")
+    assert f"\n    curl -sS --max-time 40 -X DELETE {stage.server}/proxies/cb." in ended.out
+    assert "breaks at" not in ended.out
+    assert ledger_files(tmp_path) != []  # so that `clean` knows what to look for
+    assert isinstance(read(journals(tmp_path)[0])[-1], Stopped)

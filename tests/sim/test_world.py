@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.model import Fault, Health, Outcome, Route, Sample
+from chaosbandit.errors import CleanupError, HarnessError
+from chaosbandit.ports import Signal
+from chaosbandit.sim import World, simulate_campaign
+from tests.simulated import cliff, header, scenario, world
+
+LADDER = scenario().ladder
+
+
+def stream(simulated: World, slots: list[Route | Signal], rate_per_s: float = 50.0) -> list[Sample]:
+    """What comes back for these slots, in order of completion."""
+    answers = iter(slots)
+
+    async def all_of_it() -> list[Sample]:
+        samples = simulated.stream(lambda seq: next(answers, Signal.END), rate_per_s, {})
+        return [sample async for sample in samples]
+
+    return asyncio.run(all_of_it())
+
+
+def test_slots_are_evenly_spaced_and_skipped_ones_stay_empty() -> None:
+    found = stream(world(cliff(1.0)), [Route.CANARY, Signal.SKIP, Route.CANARY, Route.CONTROL])
+    assert [sample.intended_s for sample in found] == pytest.approx([0.0, 0.04, 0.06])
+    assert [sample.seq for sample in found] == [1, 3, 4]
+    assert all(sample.lag_s == 0.0 for sample in found)
+
+
+def test_slot_numbers_grow_over_the_whole_run() -> None:
+    simulated = world(cliff(1.0))
+    first, second = (stream(simulated, [Route.CANARY] * 2) for _ in range(2))
+    assert [sample.seq for sample in first] < [sample.seq for sample in second]
+    assert max(s.intended_s for s in first) < min(s.intended_s for s in second)
+
+
+def test_bad_requests_are_overtaken_by_good_ones_and_time_moves_with_completions() -> None:
+    simulated = world(lambda severity: 0.3, bad_latency_s=0.5)
+    now: list[float] = []
+
+    async def all_of_it() -> list[Sample]:
+        slots = iter([Route.CANARY] * 60)
+        found = []
+        async for sample in simulated.stream(lambda seq: next(slots, Signal.END), 50.0, {}):
+            now.append(simulated.now_s())
+            found.append(sample)
+        return found
+
+    found = asyncio.run(all_of_it())
+    assert len(found) == 60
+    assert now == sorted(now)
+    assert now == pytest.approx([sample.intended_s + sample.latency_s for sample in found])
+    assert [sample.seq for sample in found] != sorted(sample.seq for sample in found)
+    assert {(s.status, s.latency_s) for s in found} == {(200, 0.02), (503, 0.5)}
+
+
+def test_the_response_is_what_was_asked_for() -> None:
+    simulated = world(cliff(0.1, below=0.02, above=0.5))
+    for severity, ratio in ((0.0, 0.02), (0.05, 0.02), (0.2, 0.5)):
+        simulated.severity = severity
+        found = Counter(sample.status for sample in stream(simulated, [Route.CANARY] * 4000))
+        assert found[503] / 4000 == pytest.approx(ratio, abs=0.04)
+
+
+def test_each_route_shows_its_own_latency() -> None:
+    simulated = world(cliff(1.0, below=0.0), delivered=lambda s: 0.9 * s, felt=lambda s: 0.5 * s)
+    simulated.severity = 0.1
+    found = {s.route: s for s in stream(simulated, [Route.CANARY, Route.CONTROL, Route.CHECK])}
+    assert found[Route.CANARY].latency_s == pytest.approx(0.07)
+    assert found[Route.CONTROL].latency_s == pytest.approx(0.02)
+    assert found[Route.CHECK].latency_s == pytest.approx(0.095)
+    assert all(sample.outcome is Outcome.RESPONSE for sample in found.values())
+
+
+def test_control_and_status_can_be_chosen() -> None:
+    simulated = world(cliff(0.0), control_bad_ratio=lambda now_s: 1.0, status=lambda severity: 429)
+    simulated.severity = 0.1
+    assert {s.status for s in stream(simulated, [Route.CONTROL] * 3)} == {429}
+
+
+def fault(simulated: World, arm: int = 40) -> Fault:
+    planned = simulated.plan(LADDER.variant(arm), 2, 1_700_000_090)
+    assert planned is not None
+    return planned
+
+
+def test_the_canary_is_sick_while_a_fault_stands() -> None:
+    simulated = world(cliff(1.0))
+
+    async def exposed() -> float:
+        planned = fault(simulated)
+        async with simulated.guard(planned), simulated.inject(planned):
+            return simulated.severity
+
+    assert asyncio.run(exposed()) == LADDER.severities[40]
+    assert simulated.severity == 0.0
+    name = "cb.simulated.1700000090.2.inventory"
+    assert simulated.calls == [
+        f"{verb} {name}" for verb in ("record", "inject", "remove", "strike")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "struck"),
+    [(HarnessError("a hiccup"), True), (ValueError("a bug"), True), (CleanupError("stuck"), False)],
+)
+def test_a_fault_is_struck_unless_its_removal_is_in_doubt(error: Exception, struck: bool) -> None:
+    simulated = world(cliff(1.0))
+
+    async def exposed() -> None:
+        planned = fault(simulated)
+        async with simulated.guard(planned), simulated.inject(planned):
+            raise error
+
+    with pytest.raises(type(error)):
+        asyncio.run(exposed())
+    assert simulated.severity == 0.0
+    assert struck == simulated.calls[-1].startswith("strike")
+
+
+def test_severity_0_needs_no_fault() -> None:
+    assert world(cliff(1.0)).plan(None, 1, 1_700_000_090) is None
+
+
+def test_clock_health_and_preflight() -> None:
+    simulated = world(cliff(1.0))
+    asyncio.run(simulated.sleep(2.5))
+    assert simulated.now_s() == 2.5
+    assert simulated.epoch_s() == 1_700_000_002.5
+    assert simulated.health() == Health()
+    assert asyncio.run(simulated.preflight()) == "simulated"
+
+
+def decisions(campaign: Campaign) -> list[object]:
+    return list(campaign.decisions.values())
+
+
+def test_the_same_seeds_give_the_same_run() -> None:
+    first, again, other = (
+        simulate_campaign(scenario(), world(cliff(0.2), seed), seed=5) for seed in (1, 1, 3)
+    )
+    assert decisions(first) == decisions(again)
+    assert first.stopped == again.stopped
+    assert decisions(first) != decisions(other)
+    assert first.header is not None
+    assert (first.header.seed, first.header.run) == (5, header().run)

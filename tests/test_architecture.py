@@ -1,0 +1,234 @@
+"""The rules of the layout: who may import whom, what start-up costs, and where tests are."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import chaosbandit
+
+PACKAGE = Path(chaosbandit.__file__).parent
+TESTS = Path(__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# A list, not a graph: each file of core imports only files before it. Campaign comes before
+# guardrail and judge, which read it; policies decide with all of these; replay asks policies.
+CORE = [
+    "model", "slo", "evidence", "response", "ladder", "names", "scenario", "campaign", "dispatch",
+    "guardrail", "judge", "policies", "replay",
+]  # fmt: skip
+ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
+PORTS = {"core", "ports", "errors", "_version", "__version__"}
+MAY_IMPORT = {
+    "cli": {"*"},
+    "__main__": {"cli", "errors", "_version"},
+    "__init__": {"_version"},
+    "_version": set[str](),
+    "errors": set[str](),
+    "ports": {"core", "errors"},
+    "engine": {*PORTS, "sending"},
+    "sending": {*PORTS},
+    "scenario": {"core", "errors"},
+    **dict.fromkeys(ADAPTERS, PORTS),
+    "sim": {*PORTS, "engine"},
+}
+IMPURE = {
+    "asyncio", "time", "random", "logging", "os", "socket", "subprocess", "threading", "pathlib",
+    "datetime", "secrets", "tempfile", "signal", "io",
+}  # fmt: skip
+# Naming a policy that does not exist is the user's mistake, and said where names are known.
+CORE_EXCEPTIONS = {("policies", "errors")}
+
+
+def module_of(path: Path) -> str:
+    """`chaosbandit.core.judge` for its file."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of all modules a file imports, also inside functions; never relative ones."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            if (PACKAGE.parent / node.module.replace(".", "/")).is_dir():
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(imported: str) -> tuple[str, ...]:
+    """The parts below `chaosbandit`, none for other packages."""
+    parts = imported.split(".")
+    return tuple(parts[1:]) if parts[0] == "chaosbandit" else ()
+
+
+def part_of(path: Path) -> str:
+    """The first part below the package: a folder or a file's name."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_imports_go_one_way(path: Path) -> None:
+    part = part_of(path)
+    if part == "core":
+        return  # a rule of its own
+    allowed = MAY_IMPORT[part] | {part}
+    for imported in imports(path):
+        below = within(imported)
+        if below and "*" not in allowed:
+            assert below[0] in allowed, f"{module_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_core_is_a_list_and_pure(path: Path) -> None:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if parts[0] != "core" or parts == ("core", "__init__"):
+        return
+    mine = parts[1]
+    pure = {"numpy", "scipy", *sys.stdlib_module_names} - IMPURE
+    for imported in imports(path):
+        below = within(imported)
+        if not imported.startswith("chaosbandit"):
+            assert imported.split(".")[0] in pure, f"{mine} imports {imported}"
+        elif below == ("core",) or not below:
+            continue  # the names behind it are looked at one by one
+        elif below[0] == "core":
+            assert below[1] == mine or CORE.index(below[1]) < CORE.index(mine), (
+                f"{mine} imports {below[1]}, which comes after it"
+            )
+        else:
+            assert (mine, below[0]) in CORE_EXCEPTIONS, f"{mine} imports {imported}"
+
+
+def test_the_list_of_core_is_complete() -> None:
+    found = {path.stem if path.is_file() else path.name for path in (PACKAGE / "core").iterdir()}
+    assert found - {"__init__", "__pycache__"} == set(CORE)
+
+
+def test_no_policy_imports_another() -> None:
+    for path in (PACKAGE / "core" / "policies").glob("[!_]*.py"):
+        others = {name for name in imports(path) if name.startswith("chaosbandit.core.policies.")}
+        modules = {name.split(".")[3] for name in others}
+        names = {each.stem for each in path.parent.glob("[!_]*.py")} - {path.stem}
+        assert not modules & names, path.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    if path.name == "_version.py" and len(text.splitlines()) == 1:
+        return  # one assignment, read by the build
+    assert ast.get_docstring(ast.parse(text)), f"{module_of(path)} has no docstring"
+
+
+# --- start-up -------------------------------------------------------------------------------------
+
+HEAVY = {"numpy", "scipy", "httpx", "pydantic", "requests", "aiohttp", "rich", "yaml", "h11"}
+CHECKED = """
+import sys
+sys.argv = ["chaosbandit", {argument!r}]
+from chaosbandit.__main__ import main
+try:
+    main()
+except SystemExit as ending:
+    assert not ending.code, ending.code
+found = sorted({heavy!r} & {{name.split(".")[0] for name in sys.modules}})
+print("HEAVY", *found)
+"""
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_nothing_heavy_is_imported_to_say_what_there_is(argument: str) -> None:
+    code = CHECKED.format(argument=argument, heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY"
+    assert "chaosbandit" in done.stdout
+
+
+def seconds(command: list[str]) -> float:
+    """How long a command takes from start to end."""
+    began = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    return time.perf_counter() - began
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("argument", "limit_s"), [("--version", 0.040), ("--help", 0.200)])
+def test_start_up_is_quick(argument: str, limit_s: float) -> None:
+    """Best of several, over what this interpreter needs to start at all on this machine."""
+    bare = [sys.executable, "-c", "pass"]
+    command = [sys.executable, "-m", "chaosbandit", argument]
+    best_s, bare_s = float("inf"), float("inf")
+    for _ in range(15):
+        best_s = min(best_s, seconds(command))
+        bare_s = min(bare_s, seconds(bare))
+        if best_s <= limit_s:
+            return
+    slow_machine = max(0.0, bare_s - 0.020)  # an interpreter alone starts in some 15 ms
+    assert best_s <= limit_s + slow_machine, f"{best_s:.3f} s, a bare interpreter {bare_s:.3f} s"
+
+
+# --- tests mirror sources -------------------------------------------------------------------------
+
+# Not tested by a file of their own name: where they are tested instead, and why.
+TESTED_IN = {
+    "__main__.py": "e2e",  # a process is the only way to see it
+    "ports.py": "test_engine.py",  # protocols only; mypy holds adapters to them
+    "core/policies/__init__.py": "core/policies",  # rules all policies share
+    # Commands are thin: what users see of them is tested through the command line.
+    "cli/*.py": "e2e",
+    # Inner parts, tested through the one module that uses them.
+    "safety/address.py": "safety/test_restore.py",
+    "safety/control.py": "safety/test_restore.py",
+    "safety/durable.py": "safety/test_ledger.py",
+    "safety/watch.py": "safety/test_guard.py",
+    "scenario/*.py": "scenario/test_compose.py",
+    "toxiproxy/answers.py": "toxiproxy/test_adapter.py",
+    "toxiproxy/preflight.py": "toxiproxy/test_injector.py",
+    "toxiproxy/readback.py": "toxiproxy/test_injector.py",
+    "toxiproxy/removal.py": "toxiproxy/test_injector.py",
+    "traffic/http.py": "traffic/test_prober.py",
+    "traffic/vitals.py": "traffic/test_prober.py",
+}
+TESTED = [path for path in SOURCES if "def " in path.read_text()]
+
+
+def mirror(path: Path) -> Path:
+    """Where the tests of a source file are."""
+    relative = path.relative_to(PACKAGE)
+    return TESTS / relative.parent / f"test_{relative.name}"
+
+
+def exceptions(path: Path) -> list[str]:
+    """The exceptions that speak of a source file."""
+    relative = path.relative_to(PACKAGE)
+    return [pattern for pattern in TESTED_IN if str(relative.parent / relative.name) == pattern
+            or (pattern.endswith("*.py") and relative.match(pattern))]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", TESTED, ids=module_of)
+def test_every_source_has_its_tests(path: Path) -> None:
+    if not mirror(path).exists():
+        assert exceptions(path), f"{mirror(path).relative_to(TESTS)} is missing"
+
+
+@pytest.mark.parametrize("pattern", TESTED_IN)
+def test_exceptions_are_needed_and_tell_the_truth(pattern: str) -> None:
+    assert (TESTS / TESTED_IN[pattern]).exists()
+    without = [path for path in TESTED if pattern in exceptions(path) and not mirror(path).exists()]
+    assert without or pattern == "ports.py"
+
+
+def test_no_package_files_among_tests() -> None:
+    assert [path for path in TESTS.rglob("__init__.py") if "__pycache__" not in path.parts] == []
