@@ -56,7 +56,7 @@ class Sending:
     refused: str | None = None  # the target refuses us as a client
     _warmed: int = 0
     _measured_from: float = math.inf  # seq of the first measured canary request
-    _completed: list[Sample] = field(default_factory=list)
+    _measured: list[Sample] = field(default_factory=list)
 
     def feed(self, seq: int) -> Route | Signal:
         """What slot `seq` sends."""
@@ -74,19 +74,15 @@ class Sending:
         """Take one outcome: guardrails look at once, evidence in order of sending."""
         self.refused = self.refused or guardrail.refused_as_client(self.campaign(), sample)
         released = self.order.done(sample)
-        if sample.route is Route.CANARY:
-            self._completed.append(sample)
+        if sample.route is Route.CANARY and sample.seq >= self._measured_from:
+            self._measured.append(sample)
         for note, earlier in released:
             self._observe(note, earlier)
         if sample.route is Route.CANARY:
-            self._guard(warming=sample.seq < self._measured_from)
-
-    def _guard(self, warming: bool) -> None:
-        """What the newest canary sample means for the sending."""
-        campaign, unresolved = self.campaign(), self.order.unresolved(Route.CANARY)
-        self.halted = self.halted or guardrail.check(campaign, self._completed, unresolved, warming)
-        if warming and guardrail.plainly_sick(campaign, self._completed):
-            self.warmup_samples = min(self.warmup_samples, self._warmed)  # its time still counts
+            unresolved = self.order.unresolved(Route.CANARY)
+            self.halted = self.halted or guardrail.check(
+                self.campaign(), self._measured, unresolved
+            )
 
     def _note_now(self) -> Note:
         measuring = self._warmed >= self.warmup_samples

@@ -42,7 +42,7 @@ from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
 from chaosbandit.ports import Feed, Injected, Signal
-from chaosbandit.sim import World
+from chaosbandit.sim import Response, World
 from tests.simulated import (
     AVAILABILITY,
     LATENCY,
@@ -186,7 +186,7 @@ def test_every_decision_looks_at_all_samples_in_order_of_sending() -> None:
 
 def test_where_nothing_ever_breaks_the_cap_is_certified_and_no_more() -> None:
     campaign = run(scenario(over=ladder(0.01, 0.3)), world(NEVER))
-    assert exit_of(campaign) == Exit.INCONCLUSIVE
+    assert exit_of(campaign) == Exit.ANSWERED
     assert "held at the cap of 300 ms" in stopped(campaign).reason
     found = judge.bracket(campaign)
     assert (found.held, found.broke, found.closed) == (0.3, None, False)
@@ -194,10 +194,21 @@ def test_where_nothing_ever_breaks_the_cap_is_certified_and_no_more() -> None:
 
 def test_where_the_mildest_breaks_that_is_the_answer() -> None:
     campaign = run(scenario(over=ladder(0.01, 0.3)), world(cliff(0.005)))
-    assert exit_of(campaign) == Exit.INCONCLUSIVE
+    assert exit_of(campaign) == Exit.ANSWERED
     assert "broke at 10 ms, the mildest severity" in stopped(campaign).reason
     found = judge.bracket(campaign)
     assert (found.held, found.broke) == (None, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("response", "bound_s", "code"),
+    [(NEVER, 0.1, Exit.ANSWERED), (cliff(0.005), 0.1, Exit.GATE_FAILED)],
+)
+def test_an_answer_of_one_side_decides_a_gate(
+    response: Response, bound_s: float, code: Exit
+) -> None:
+    campaign = run(scenario(over=ladder(0.01, 0.3), require={"slow": bound_s}), world(response))
+    assert exit_of(campaign) == code
 
 
 def test_a_dose_that_is_never_felt_proves_nothing() -> None:

@@ -192,14 +192,13 @@ def test_a_warm_up_comes_first_and_is_no_evidence() -> None:
     ]
 
 
-def test_a_warm_up_that_plainly_fails_is_cut_and_its_time_is_kept() -> None:
+def test_a_warm_up_that_fails_is_as_long_as_any_and_its_arm_is_still_measured() -> None:
     timing = Timing(warmup_s=1.0, warmup_samples=20)
     limits = Guardrails(abort_if_bad_in_a_row=6)
     script = Script(scenario(over=ARMS, timing=timing, guardrails=limits), [expose(2)], warmup=20)
-    for seq in (1, 2, 3):
-        assert script.slot(0.06) is SENT
+    for seq in range(1, 21):
+        assert script.slot(0.05) is SENT
         script.back(seq, bad=[seq])
-    assert [script.slot(0.06) for _ in range(5)] == [SKIP] * 5  # until a second is over
     script.time_s = 1.0
     assert script.slot(0.0) is SENT
     assert script.sending.halted is None

@@ -98,32 +98,19 @@ def _affordable(decision: Expose, campaign: Campaign, room: int) -> int:
     return max(1, math.floor(room / ratio))
 
 
-def check(
-    campaign: Campaign, completed: Sequence[Sample], unresolved: int, warming: bool = False
-) -> str | None:
-    """Why sending must stop now, looking at completed canary samples (last one newest) or None.
+def check(campaign: Campaign, measured: Sequence[Sample], unresolved: int) -> str | None:
+    """Why sending must stop now, looking at measured samples in order of completion, or None.
 
-    Bad samples in a row count from the warm-up on but end an exposure only at a measured one;
-    `plainly_sick` cuts the warm-up. Else an arm that always fails would cost its warm-up each time
-    and never be measured.
+    Warm-up requests do not count in a row: `timing.warmup_samples` bounds them, and an arm that
+    always fails would otherwise cost its warm-up each time and never be measured.
     """
     limit = campaign.scenario.guardrails.abort_if_bad_in_a_row
-    if not warming and _all_bad(campaign, completed, limit):
+    newest = measured[-limit:]
+    if len(newest) == limit and all(any(bad_flags(campaign.slos, s)) for s in newest):
         return f"{limit} bad requests in a row (guardrails.abort_if_bad_in_a_row)"
     if campaign.budget_left() - reserve(campaign) < max(1, unresolved):
         return "the error budget of this run is spent, counting requests still in flight as bad"
     return None
-
-
-def plainly_sick(campaign: Campaign, completed: Sequence[Sample]) -> bool:
-    """Whether warm-up requests fail so steadily that sending more of them is waste."""
-    limit = campaign.scenario.guardrails.abort_if_bad_in_a_row
-    return _all_bad(campaign, completed, max(1, limit // 2))
-
-
-def _all_bad(campaign: Campaign, completed: Sequence[Sample], n: int) -> bool:
-    newest = completed[-n:]
-    return len(newest) == n and all(any(bad_flags(campaign.slos, s)) for s in newest)
 
 
 def refused_as_client(campaign: Campaign, sample: Sample) -> str | None:

@@ -192,7 +192,7 @@ class GuardrailKeys(_Keys):
     )
     max_exposure: f.ExposureTime = key("The longest time one fault may stand.", "10s", "30s")
     abort_if_bad_in_a_row: f.Limit = key(
-        "End an exposure after this many bad samples in a row.", 10, 20
+        "End an exposure after this many bad measured samples in a row.", 10, 20
     )
     max_unresolved: f.Limit = key(
         "Requests under way above the highest severity believed to hold.", 3, 5

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+
+from chaosbandit.cli.children import child
 
 PATIENCE_S = 30.0
 
@@ -226,3 +228,11 @@ def listener(address: str) -> int:
             if str(link.readlink()) in inodes:
                 return int(link.parts[2])
     raise LookupError(f"nobody listens at {address}")
+
+
+@contextmanager
+def service(script: Path) -> Iterator[str]:
+    """One of the demo's services on a free port; yields its URL."""
+    command = [sys.executable, str(script), "--port", "0", "--exit-with-stdin"]
+    with child(command, script.name) as url:
+        yield url

@@ -18,6 +18,7 @@ from chaosbandit.cli.stage import Stage
 from chaosbandit.core.campaign import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.runs import (
+    QUICK,
     Command,
     chaosbandit,
     journals,
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.e2e
 ESCAPE = "\x1b"
 
 
+@pytest.mark.parametrize("shared_stage", ["real"], indirect=True)
 def test_the_answer_is_on_stdout_and_progress_on_stderr(
     shared_stage: Stage, tmp_path: Path
 ) -> None:
@@ -56,11 +58,12 @@ def test_the_answer_is_on_stdout_and_progress_on_stderr(
     assert isinstance(read(journal)[-1], Stopped)
 
 
-def test_a_failed_gate_as_json(embedded_stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared_stage", ["embedded"], indirect=True)
+def test_a_failed_gate_as_json(shared_stage: Stage, tmp_path: Path) -> None:
     scenario = scenario_with(tmp_path)
     scenario.write_text(scenario.read_text() + 'require: {slow-inventory: "> 900ms"}\n')
     ended = chaosbandit(
-        tmp_path, "run", scenario, "--json", "--quiet", environment=embedded_stage.environment
+        tmp_path, "run", scenario, "--json", "--quiet", environment=shared_stage.environment
     ).told(3)
     result = json.loads(ended.out)
     assert (result["exit_code"], result["clean"], ended.err) == (3, "verified", "")
@@ -69,28 +72,30 @@ def test_a_failed_gate_as_json(embedded_stage: Stage, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "said"),
+    ("found", "wanted", "code", "said"),
     [
-        ({"search": "{max_samples: 5}"}, 4, "Raise search.max_samples"),
-        ({"budget": "{window: 30d, requests: 2_000, spend: 5%}"}, 5, "raise budget.spend"),
-        ({"timeout": "1ms"}, 6, "steady state not met, nothing was injected"),
+        ("confidence: 90%", "max_samples: 5", 4, "Raise search.max_samples"),
+        ("2_000_000", "2_000", 5, "raise budget.spend"),
+        ("<= 500ms", "<= 1ms", 6, "steady state not met, nothing was injected"),
     ],
 )
+@pytest.mark.parametrize("shared_stage", ["embedded"], indirect=True)
 def test_other_ways_to_end(
-    embedded_stage: Stage, tmp_path: Path, changes: dict[str, str], code: int, said: str
+    shared_stage: Stage, tmp_path: Path, found: str, wanted: str, code: int, said: str
 ) -> None:
-    scenario = scenario_with(tmp_path, **changes)
-    before = proxies(embedded_stage.server)
-    ended = chaosbandit(tmp_path, "run", scenario, environment=embedded_stage.environment)
+    scenario = scenario_with(tmp_path, QUICK.replace(found, wanted))
+    before = proxies(shared_stage.server)
+    ended = chaosbandit(tmp_path, "run", scenario, environment=shared_stage.environment)
     assert said in " ".join(ended.told(code).out.split())
-    assert before == proxies(embedded_stage.server)
+    assert before == proxies(shared_stage.server)
     assert ledger_files(tmp_path) == []
 
 
+@pytest.mark.parametrize("shared_stage", ["embedded"], indirect=True)
 def test_a_reader_who_leaves_early_does_not_change_the_exit_code(
-    embedded_stage: Stage, tmp_path: Path
+    shared_stage: Stage, tmp_path: Path
 ) -> None:
-    scenario = scenario_with(tmp_path, timeout="1ms")
+    scenario = scenario_with(tmp_path, QUICK.replace("<= 500ms", "<= 1ms"))
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -102,7 +107,7 @@ def test_a_reader_who_leaves_early_does_not_change_the_exit_code(
             timeout=60,
             env={
                 **os.environ,
-                **embedded_stage.environment,
+                **shared_stage.environment,
                 "XDG_STATE_HOME": str(tmp_path),
             },
         )
@@ -114,14 +119,15 @@ def test_a_reader_who_leaves_early_does_not_change_the_exit_code(
 # --- what cannot be used --------------------------------------------------------------------------
 
 
-def test_a_toxiproxy_that_never_answers(embedded_stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared_stage", ["embedded"], indirect=True)
+def test_a_toxiproxy_that_never_answers(shared_stage: Stage, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began_s = time.monotonic()
         ended = chaosbandit(
             tmp_path,
             *("run", scenario_with(tmp_path), "--toxiproxy", url),
-            environment=embedded_stage.environment,
+            environment=shared_stage.environment,
         ).told(6)
     assert time.monotonic() - began_s < 10
     assert ended.out == ""
@@ -129,13 +135,14 @@ def test_a_toxiproxy_that_never_answers(embedded_stage: Stage, tmp_path: Path) -
     assert journals(tmp_path) == []
 
 
-def test_a_journal_that_cannot_be_written(embedded_stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared_stage", ["embedded"], indirect=True)
+def test_a_journal_that_cannot_be_written(shared_stage: Stage, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    before = proxies(embedded_stage.server)
+    before = proxies(shared_stage.server)
     arguments = ["run", scenario_with(tmp_path), "--journal", blocked / "runs"]
-    ended = chaosbandit(tmp_path, *arguments, environment=embedded_stage.environment).told(6)
-    assert (ended.out, before) == ("", proxies(embedded_stage.server))
+    ended = chaosbandit(tmp_path, *arguments, environment=shared_stage.environment).told(6)
+    assert (ended.out, before) == ("", proxies(shared_stage.server))
     assert "Nothing is injected that cannot be recorded" in ended.err
 
 
@@ -187,6 +194,7 @@ def test_a_service_that_dies_is_no_breaking_point(
     assert ledger_files(tmp_path) == []
 
 
+@pytest.mark.parametrize("toxiproxy_kind", ["real"], indirect=True)
 def test_a_toxiproxy_that_dies_leaves_the_clean_up_unconfirmed(
     stage: Stage, tmp_path: Path
 ) -> None:

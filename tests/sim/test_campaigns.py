@@ -84,7 +84,6 @@ FAMILIES = [
         logistic(0.1),
         40,
         2500,
-        answered=0.85,
     ),
     Family(
         "wide logistic at 95 %",
@@ -92,7 +91,6 @@ FAMILIES = [
         logistic(0.25),
         20,
         8000,
-        answered=0.85,
     ),
 ]
 

@@ -84,9 +84,10 @@ def ended(campaign: Campaign) -> Stop | None:
         whole = top == len(ladder.severities) - 1
         beyond = "the ladder's end" if whole else "what the guardrails allow"
         at = _at(ladder, top)
-        return Stop(f"held at the cap of {at}: the breaking point is above {beyond}")
+        return Stop(f"held at the cap of {at}: the breaking point is above {beyond}", answered=True)
     if broke == 0:
-        return Stop(f"broke at {_at(ladder, 0)}, the mildest severity: the breaking point is below")
+        at = _at(ladder, 0)
+        return Stop(f"broke at {at}, the mildest severity: the breaking point is below", True)
     if search.max_samples is not None and campaign.spent_samples >= search.max_samples:
         return Stop(f"inconclusive: search.max_samples ({search.max_samples}) are spent")
     return None

@@ -94,8 +94,9 @@ class _Reading:
         if p_broke[0] > _PAIR:
             plans.append((self._broke(0, None, campaign.one_sided),))
         partners = _partners(self.severities, campaign.scenario.search.resolution)
-        likely = p_broke[partners] - p_broke[:-1] > _PAIR
-        for low in np.flatnonzero(likely & (partners <= cap)).tolist():
+        partners = np.minimum(partners, cap)[:cap]  # a pair that ends at the cap is as good
+        likely = p_broke[partners] - p_broke[:cap] > _PAIR
+        for low in np.flatnonzero(likely).tolist():
             high = int(partners[low])
             held = self._held(low, high, campaign.certificate)
             plans.append((held, self._broke(high, low, campaign.certificate)))

@@ -71,7 +71,7 @@ def test_it_never_steps_over_the_cap_nor_leaps(loop: ModuleType) -> None:
     reached = [severities[j] for j, arm in enumerate(run.campaign.arms) if arm.samples]
     assert max(reached) <= 300.0
     assert all(b <= 2 * a * 1.0001 for a, b in itertools.pairwise(reached))
-    assert not run.stop.answered
+    assert run.stop.answered
     assert run.stop.reason == (
         "held at the cap of 297.3 s: the breaking point is above what the guardrails allow"
     )
@@ -81,7 +81,7 @@ def test_it_never_steps_over_the_cap_nor_leaps(loop: ModuleType) -> None:
 def test_a_target_that_never_breaks_gives_no_bracket(loop: ModuleType) -> None:
     for seed in range(20):
         run = loop.campaign_run(lambda _: (0.001,), loop.scenario_of(), default_rng(seed))
-        assert run.bracket[1] is None and not run.stop.answered
+        assert run.bracket[1] is None and run.stop.answered
         assert "held at the cap of 1e+04 s: the breaking point is above the ladder" in (
             run.stop.reason
         )
@@ -89,7 +89,8 @@ def test_a_target_that_never_breaks_gives_no_bracket(loop: ModuleType) -> None:
 
 def test_a_target_that_breaks_at_once_is_said_to(loop: ModuleType) -> None:
     run = loop.campaign_run(lambda _: (0.3,), loop.scenario_of(), default_rng(1))
-    assert run.stop == Stop("broke at 1 s, the mildest severity: the breaking point is below")
+    reason = "broke at 1 s, the mildest severity: the breaking point is below"
+    assert run.stop == Stop(reason, answered=True)
     assert run.bad < 12
 
 

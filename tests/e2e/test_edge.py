@@ -1,0 +1,100 @@
+"""`edge` from end to end: our own proxies before a real service, which are gone afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from chaosbandit.cli.stage import demo_folder
+from tests.e2e.runs import (
+    chaosbandit,
+    ledger_files,
+    processes_with,
+    proxies,
+    scenario_with,
+    service,
+    soon,
+)
+
+pytestmark = pytest.mark.e2e
+
+EDGE = """\
+version: 1
+name: edge
+toxiproxy: http://127.0.0.1:1
+topology: edge
+proxies:
+  shop: {upstream: "${SHOP}"}
+traffic:
+  url: http://${SHOP}/stock/{n}
+  rate: 100/s
+  timeout: 1s
+  connections: %s
+slos:
+  - %s
+budget: {window: 30d, requests: 2_000_000, spend: 5%%}
+ladders:
+  - %s
+search: {confidence: 90%%, resolution: 100%%, max_duration: 8s}
+timing: {steady_samples: 40, warmup: 100ms, warmup_samples: 5, washout: 6s}
+"""
+LATENCY = EDGE % (
+    "keep-alive",
+    "{name: latency, good: latency <= 120ms, objective: 90%}",
+    "{name: slow, proxy: shop, toxic: latency, from: 20ms, to: 1s}",
+)
+ERRORS = EDGE % (
+    "per-request",
+    "{name: availability, good: status in 2xx, objective: 70%}",
+    "{name: broken, proxy: shop, toxic: errors, from: 5%, to: 90%}",
+)
+
+
+@pytest.fixture
+def shop() -> Iterator[str]:
+    with service(demo_folder() / "inventory.py") as url:
+        yield urlsplit(url).netloc
+
+
+def test_latency(toxiproxy_url: str, shop: str, tmp_path: Path) -> None:
+    arguments = ["run", scenario_with(tmp_path, LATENCY), "--json", "--toxiproxy", toxiproxy_url]
+    result = json.loads(chaosbandit(tmp_path, *arguments, environment={"SHOP": shop}).told(0).out)
+    assert result["bracket"]["held"] < 0.12 < result["bracket"]["broke"]
+    assert result["dose_held"]["felt"] == pytest.approx(result["bracket"]["held"], abs=0.02)
+    assert result["clean"] == "verified"
+    _nothing_is_left(toxiproxy_url, tmp_path)
+
+
+def test_errors(toxiproxy_url: str, shop: str, tmp_path: Path) -> None:
+    arguments = ["run", scenario_with(tmp_path, ERRORS), "--json", "--toxiproxy", toxiproxy_url]
+    ended = chaosbandit(tmp_path, *arguments, environment={"SHOP": shop})
+    result = json.loads(ended.told(ended.code).out)
+    assert ended.code in (0, 4)  # it may run out of its eight seconds first
+    assert all(exposure["valid"] for exposure in result["exposures"])
+    most = max(result["exposures"], key=lambda exposure: exposure["severity"])
+    assert most["severity"] > 0.3  # a share that five of a hundred connections never reach
+    assert 0 < sum(most["bad"].values()) <= most["samples"]
+    assert result["clean"] == "verified"
+    _nothing_is_left(toxiproxy_url, tmp_path)
+
+
+def test_an_embedded_server_draws_the_same_connections_again(shop: str, tmp_path: Path) -> None:
+    scenario = scenario_with(tmp_path, ERRORS.replace("max_duration: 8s", "max_samples: 25"))
+    arguments = ["run", scenario, "--json", "--seed", 5, "--toxiproxy", "embedded"]
+    drawn = []
+    for _ in range(2):
+        ended = chaosbandit(tmp_path, *arguments, environment={"SHOP": shop})
+        exposures = json.loads(ended.told(ended.code).out)["exposures"]
+        drawn.append([(each["severity"], each["bad"]) for each in exposures])
+    assert drawn[0] == drawn[1]
+    assert soon(lambda: processes_with(str(tmp_path)) == [])  # its server least of all
+
+
+def _nothing_is_left(server: str, folder: Path) -> None:
+    assert proxies(server) == {}
+    assert ledger_files(folder) == []
+    assert soon(lambda: processes_with(str(folder)) == [])
