@@ -1,8 +1,8 @@
 """Does the demo's bracket contain the true breaking point? Long form, on real traffic.
 
 For each server: start the storefront once, run the search with several seeds, then measure the bad
-ratio at fixed latencies with long samples (the sweep). A bracket is right when the breaking point that
-the sweep allows at 95 % lies in it, at least in part; the table also says whether the sweep's point
+ratio at fixed latencies with long samples (the sweep). A bracket is right when the breaking point
+that the sweep allows at 95 % lies in it, at least in part; the table also says whether its point
 estimate does. Nothing of the search is used for the sweep but the injector and the prober.
 
     python benchmarks/demo.py --server embedded --seeds 10

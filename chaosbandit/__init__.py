@@ -1,4 +1,4 @@
-"""chaosbandit finds the breaking point of a dependency and stops with a certified bracket around it."""
+"""chaosbandit finds the breaking point of a dependency and certifies a bracket around it."""
 
 from chaosbandit._version import __version__
 

@@ -12,8 +12,8 @@ from the header's seed, so the same loop runs on `chaosbandit.sim` and a journal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Awaitable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from chaosbandit.core import guardrail, judge
@@ -26,18 +26,14 @@ from chaosbandit.core.campaign import (
     Observed,
     RunStarted,
     Stopped,
-    WashedOut,
     apply,
 )
-from chaosbandit.core.dispatch import Mix
 from chaosbandit.core.model import (
     Decision,
     Expose,
     Fault,
     Health,
-    Phase,
     Route,
-    Sample,
     Stop,
     Validity,
 )
@@ -49,14 +45,13 @@ from chaosbandit.errors import (
     CleanupError,
     Exit,
     HarnessError,
-    SteadyStateError,
     TargetError,
 )
-from chaosbandit.ports import Clock, Feed, Injector, Prober, Safety, Signal, Sink
+from chaosbandit.ports import Clock, Injector, Prober, Safety, Sink
+from chaosbandit.probing import Probing
 from chaosbandit.sending import Batch, Sending
 
 LEASE_S = 60  # a fault's name expires this long after the longest exposure
-CHECKS_PER_S = 2.0  # requests that measure the delivered dose
 VERIFY_S = 5.0  # longest look at the data path after an interrupted or failed run
 VOIDS_ALLOWED = 3  # void exposures in a row before the run gives up
 WASHOUTS_ALLOWED = 2  # wash-outs in a row that did not come back
@@ -104,7 +99,7 @@ class Engine:
         self.sinks = tuple(sinks)
         self.campaign = opening(scenario)
         self.interrupt_exit = Exit.SIGINT  # the shell's word for what interrupts this run
-        self._clean_via: dict[Route, str] = {}
+        self._probing = Probing(scenario, clock, prober, lambda: self.campaign, self._record)
         self._faults = 0
 
     # --- the run ----------------------------------------------------------------------------------
@@ -174,10 +169,10 @@ class Engine:
         await stack.enter_async_context(self.safety.guard(fault))
         injected = await stack.enter_async_context(self.injector.inject(fault))
         if injected.address is not None:
-            self._clean_via = {Route.CANARY: injected.address, Route.CONTROL: injected.address}
+            self._probing.clean_via = dict.fromkeys((Route.CANARY, Route.CONTROL), injected.address)
 
     async def _to_the_end(self) -> Ending:
-        await self._steady_state()
+        await self._probing.steady_state()
         while True:
             decided = self._decide(unresolved=0)
             self._record(decided)
@@ -217,13 +212,11 @@ class Engine:
         try:
             self._record(ExposureStarted(n, variant.arm, variant.severity, fault.name, now_s))
             async with self.safety.guard(fault), self.injector.inject(fault) as injected:
-                via = self._clean_via | (
-                    {Route.CANARY: injected.address} if injected.address else {}
-                )
                 sending.started_s = self.clock.now_s()
-                await self._stream(sending.feed, sending.receive, via)
+                via = {Route.CANARY: injected.address} if injected.address else {}
+                await self._probing.stream(sending.feed, sending.receive, via)
             health = self.prober.health()
-            back, why = await self._wash_out(n, self.scenario.timing.washout_s)
+            back, why = await self._probing.wash_out(n, self.scenario.timing.washout_s)
             validity = self._judge(sending, health) if back else _not_back(why)
         except ChaosbanditError as error:
             unclean = isinstance(error, CleanupError)  # the run ends with its whole text
@@ -251,7 +244,7 @@ class Engine:
             campaign=lambda: self.campaign,
             record=self._record,
             extend=self._extend,
-            mix=self._mix(),
+            mix=self._probing.mix(),
             batch=batch,
             started_s=self.clock.now_s(),
             warmup_samples=warmup,
@@ -309,72 +302,7 @@ class Engine:
                 f"{VOIDS_ALLOWED} exposures in a row could not be used, the last one because: {why}"
             )
 
-    # --- severity 0 -------------------------------------------------------------------------------
-
-    async def _steady_state(self) -> None:
-        """All SLOs on control and canary first; if they are not met nothing is injected."""
-        wanted = self.scenario.timing.steady_samples
-        mix = self._mix(control=1.0)
-        sent = dict.fromkeys(Route, 0)
-        asked, verdict = wanted, judge.steady_state(self.campaign)
-
-        def feed(seq: int) -> Route | Signal:
-            nonlocal asked, verdict
-            seen = self.campaign.steady_samples
-            out = sum(sent[r] - len(seen.get(r, ())) for r in (Route.CANARY, Route.CONTROL))
-            verdict = judge.steady_state(self.campaign)
-            if verdict is not None:  # bad requests finish last: met only once all have
-                return Signal.SKIP if verdict[0] and out else Signal.END
-            if min(sent[Route.CANARY], sent[Route.CONTROL]) >= asked:
-                asked += 0 if out else wanted
-                return Signal.SKIP
-            route = mix.next()
-            sent[route] += 1
-            return route
-
-        await self._stream(feed, self._recorder(Phase.STEADY), self._clean_via)
-        met, why = verdict or (False, "steady state could not be measured")
-        self._record(judge.steady_measured(self.campaign, met, why, self.clock.now_s()))
-        if not met:
-            raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
-
-    async def _wash_out(self, n: int, limit_s: float) -> tuple[bool, str]:
-        """Severity-0 samples until the control band is reached again, or `limit_s` is over."""
-        mix, began_s = self._mix(), self.clock.now_s()
-        seen: dict[Route, list[Sample]] = {route: [] for route in Route}
-        out = dict.fromkeys(Route, 0)
-        budget = self.campaign.budget_left()
-
-        def found() -> tuple[bool, str]:
-            canary = sorted(seen[Route.CANARY], key=lambda sample: sample.seq)
-            return judge.washed_out(self.campaign, canary, seen[Route.CONTROL])
-
-        def feed(seq: int) -> Route | Signal:
-            gone = (self.clock.now_s() - began_s) / limit_s
-            waiting = out[Route.CANARY] - len(seen[Route.CANARY])
-            if gone >= 1.0:
-                return Signal.END
-            if found()[0]:  # bad requests finish last: back only once all have
-                return Signal.SKIP if waiting else Signal.END
-            route = mix.next()
-            if out[route] - len(seen[route]) >= self.scenario.guardrails.max_unresolved:
-                return Signal.SKIP
-            if route is Route.CANARY and not guardrail.affords_probe(
-                budget, self.campaign.budget_left(), waiting, gone
-            ):
-                return Signal.SKIP
-            out[route] += 1
-            return route
-
-        def receive(sample: Sample) -> None:
-            seen[sample.route].append(sample)
-            self._record(Observed(Phase.WASHOUT, None, (sample,)))
-
-        await self._stream(feed, receive, self._clean_via)
-        back, why = found()
-        sick = judge.control_sick(self.campaign, seen[Route.CONTROL])
-        self._record(WashedOut(n, back, why, sick, self.clock.now_s()))
-        return back, why
+    # --- leftovers and records --------------------------------------------------------------------
 
     async def _verify_clean(self) -> Cleanness:
         """Clean is only said after requests through the path were back in the control band."""
@@ -384,7 +312,7 @@ class Engine:
         if self.campaign.washed_out == exposures[-1].n:
             return Cleanness(True, "requests through the path are back in the control band")
         try:
-            back, why = await self._wash_out(exposures[-1].n, VERIFY_S)
+            back, why = await self._probing.wash_out(exposures[-1].n, VERIFY_S)
         except asyncio.CancelledError as error:
             self._as_ending(error)
             return Cleanness(False, NOT_LOOKED_AT)
@@ -392,6 +320,12 @@ class Engine:
             return Cleanness(False, f"{NOT_LOOKED_AT}: {error}")
         if back:
             return Cleanness(True, "requests through the path are back in the control band")
+        if self.campaign.check_well:
+            return Cleanness(
+                True,
+                "the dependency answers through its proxy as in steady state; the canary does not "
+                f"({why})",
+            )
         if self.campaign.control_sick:
             return Cleanness(
                 False,
@@ -399,33 +333,6 @@ class Engine:
                 f"cannot vouch for it ({why})",
             )
         return Cleanness(False, f"faults removed and read back, yet the path is sick: {why}", True)
-
-    # --- plumbing ---------------------------------------------------------------------------------
-
-    async def _stream(
-        self, feed: Feed, receive: Callable[[Sample], None], via: Mapping[Route, str]
-    ) -> None:
-        rate_per_s = self.scenario.traffic.rate_per_s * sum(self._weights().values())
-        async with aclosing(self.prober.stream(feed, rate_per_s, via)) as samples:
-            async for sample in samples:
-                receive(sample)
-
-    def _recorder(self, phase: Phase) -> Callable[[Sample], None]:
-        return lambda sample: self._record(Observed(phase, None, (sample,)))
-
-    def _weights(self) -> dict[Route, float]:
-        """Requests per canary request on each route."""
-        traffic = self.scenario.traffic
-        checked = self.scenario.proxy(self.scenario.ladder.proxy).check is not None
-        return {
-            Route.CANARY: 1.0,
-            Route.CONTROL: traffic.control_share,
-            Route.CHECK: min(0.2, CHECKS_PER_S / traffic.rate_per_s) if checked else 0.0,
-        }
-
-    def _mix(self, control: float | None = None) -> Mix:
-        weights = self._weights()
-        return Mix(weights if control is None else weights | {Route.CONTROL: control})
 
     def _expiry_s(self, longest_s: float) -> int:
         return int(self.clock.epoch_s() + longest_s + LEASE_S)

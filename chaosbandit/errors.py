@@ -10,6 +10,8 @@ ChaosbanditError
 │   └── ToxiproxyError         6  the Toxiproxy server refuses, hangs or lies
 └── CleanupError               7  a fault could not be confirmed as removed; outranks all others
 
+Exit code 5 has no exception: a guardrail's stop is a decision, and recorded as one.
+
 A failing *target* is data (`Outcome`), never an exception. A failing *instrument* is an exception
 and makes a verdict unknown. Builtins are used for everything that only a bug could cause.
 """
@@ -72,12 +74,6 @@ class ScenarioError(UsageError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class GuardrailStop(ChaosbanditError):
-    """A guardrail or the error budget forbids to go on."""
-
-    exit_code = Exit.GUARDRAIL
-
-
 class HarnessError(ChaosbanditError):
     """Our instruments, or the path to the target, do not work."""
 
@@ -93,7 +89,7 @@ class SteadyStateError(HarnessError):
 
 
 class ToxiproxyError(HarnessError):
-    """The Toxiproxy server refuses, hangs or lies; `status` is its HTTP status where it gave one."""
+    """The Toxiproxy server refuses, hangs or lies; `status` is its HTTP status, if any."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         self.status = status

@@ -40,7 +40,7 @@ class Signal(Enum):
 
 
 Feed = Callable[[int], Route | Signal]
-"""Asked at each slot, with the slot's `seq`, what to send; slots are 1/rate apart, fixed beforehand."""
+"""Asked at each slot, with its `seq`, what to send; slots are 1/rate apart, fixed beforehand."""
 
 
 class Prober(Protocol):
@@ -49,7 +49,7 @@ class Prober(Protocol):
     def stream(
         self, feed: Feed, rate_per_s: float, via: Mapping[Route, str]
     ) -> AsyncGenerator[Sample]:
-        """Send what `feed` asks for, one slot each 1/rate_per_s, and yield samples as they complete.
+        """Send what `feed` asks for, a slot each 1/rate_per_s; yield samples as they complete.
 
         `via` maps a route to the `host:port` its TCP connections go to instead of the URL's own
         (a missing route: the URL's own address). Ends when the feed said END and every request
@@ -65,7 +65,7 @@ class Prober(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """A variant that is in place; `address` is where the canary route must connect (edge), or None."""
+    """A variant in place; `address` is where the canary route must connect (edge), or None."""
 
     address: str | None = None
 

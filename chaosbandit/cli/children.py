@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from chaosbandit.cli.interrupts import unwind_from_now_on
 from chaosbandit.errors import HarnessError
 
 START_S = 10.0
@@ -23,6 +24,7 @@ def child(command: Sequence[str], what: str) -> Iterator[str]:
     Raises:
         HarnessError: it did not say where it listens within `START_S` seconds.
     """
+    unwind_from_now_on()
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

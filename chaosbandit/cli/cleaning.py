@@ -42,6 +42,7 @@ def clean(
     """
     import time
 
+    from chaosbandit.cli.interrupts import unwind_from_now_on
     from chaosbandit.cli.output import show
     from chaosbandit.cli.targets import server_url
     from chaosbandit.errors import Exit
@@ -49,6 +50,7 @@ def clean(
     from chaosbandit.safety.ledger import FaultLedger
 
     servers = tuple(map(server_url, toxiproxy or ()))
+    unwind_from_now_on()  # what is being undone is undone to its end
     report = clean_faults(
         FaultLedger(ledger),
         servers,

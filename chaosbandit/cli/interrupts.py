@@ -1,5 +1,6 @@
 """What Ctrl-C, SIGTERM and SIGHUP do: end the command in order, with its exit code, at any moment.
 
+    nothing is started yet   leave at once
     before and after a run   the first one unwinds the command, further ones are ignored
     during a run             the first one ends it, the second skips the look at the data path
 
@@ -8,6 +9,7 @@ All that happens on the way out has deadlines, so nobody has to press a third ti
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ENDING = "interrupted: removing faults, then looking at the path; once more skips the look\n"
-_received: list[Exit] = []  # an import in progress can swallow what `_unwind` raises
+_received: list[Exit] = []  # callbacks can swallow what `_unwind` raises
 _ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -38,9 +40,16 @@ class InterruptedRunError(ChaosbanditError):
 
 
 def arm() -> None:
-    """From now on the first signal unwinds the command; call it before anything is started."""
+    """From now on a signal ends the command at once, without a word, as if never started."""
     for number in _heeded():
-        signal.signal(number, _unwind)
+        signal.signal(number, _leave)
+
+
+def unwind_from_now_on() -> None:
+    """Something was begun that has to be ended: the first signal raises `SystemExit`."""
+    for number in _heeded():
+        if signal.getsignal(number) is _leave:
+            signal.signal(number, _unwind)
 
 
 def ignore() -> None:
@@ -52,6 +61,10 @@ def ignore() -> None:
 def _heeded() -> list[signal.Signals]:
     """Without those that `nohup`, or a shell's `&`, told us to ignore."""
     return [number for number in _ALL if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    os._exit(int(_code_of(number)))  # raising could be swallowed by an import in progress
 
 
 def _unwind(number: int, _: FrameType | None) -> None:

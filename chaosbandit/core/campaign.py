@@ -111,6 +111,7 @@ class WashedOut:
     back: bool
     why: str
     control_sick: bool  # the control route failed meanwhile, so the path cannot be judged by it
+    check_well: bool  # the dependency answered through its proxy as in steady state
     now_s: float
 
 
@@ -215,6 +216,7 @@ class Campaign:
     steady_samples: Mapping[Route, tuple[Sample, ...]] = field(default_factory=dict)
     lost: int = 0
     control_sick: bool = False  # in the newest wash-out
+    check_well: bool = False  # likewise
     voids_in_a_row: int = 0
     washouts_failed: int = 0
     washed_out: int = 0  # number of the last exposure that is known to be washed out
@@ -302,6 +304,7 @@ def apply(campaign: Campaign, event: Event) -> Campaign:
                 washouts_failed=failed,
                 washed_out=washed,
                 control_sick=event.control_sick,
+                check_well=event.check_well,
             )
         case Stopped():
             return replace(campaign, stopped=event)

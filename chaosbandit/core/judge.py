@@ -35,6 +35,7 @@ DELIVERED_SHARE = 0.5  # of the asked dose must arrive at the dependency
 NOISE_S = 0.002  # what a median may be off by for no reason
 FELT_SHARE = 0.05  # of the asked dose must be felt somewhere for the path to count as exercised
 LATE_SHARE = 0.2  # of an exposure's samples sent late: then the prober did not keep up
+CHECK_WINDOW = 5  # answers of the dependency that vouch for its proxy
 WASHOUT_WINDOW = 10  # samples in a row that must look healthy
 
 
@@ -198,6 +199,17 @@ def control_sick(campaign: Campaign, control: Sequence[Sample]) -> bool:
     """Whether half or more of these control samples are bad: then control vouches for nothing."""
     bad = sum(any(bad_flags(campaign.slos, sample)) for sample in control)
     return 2 * bad >= len(control)
+
+
+def check_well(campaign: Campaign, checks: Sequence[Sample]) -> bool:
+    """Whether the dependency's newest answers through its proxy are as fast as in steady state."""
+    steady_s = campaign.steady.check_median_s if campaign.steady else None
+    newest = tuple(sorted(checks, key=lambda sample: sample.seq)[-CHECK_WINDOW:])
+    middle_s = median_latency_s(newest)
+    if steady_s is None or middle_s is None or len(newest) < CHECK_WINDOW:
+        return False
+    answered = all(sample.outcome is Outcome.RESPONSE for sample in newest)
+    return answered and middle_s <= 2.0 * steady_s + 0.010
 
 
 # --- claims ---------------------------------------------------------------------------------------

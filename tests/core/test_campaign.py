@@ -171,10 +171,12 @@ def test_samples_sent_too_late_are_charged_and_otherwise_left_out() -> None:
 
 def test_wash_outs_are_counted_until_one_comes_back() -> None:
     campaign = fold(
-        start(), WashedOut(1, False, "", True, 1.0), WashedOut(2, False, "", False, 2.0)
+        start(),
+        WashedOut(1, False, "", True, True, 1.0),
+        WashedOut(2, False, "", False, False, 2.0),
     )
     assert (campaign.washouts_failed, campaign.washed_out, campaign.control_sick) == (2, 0, False)
-    campaign = fold(campaign, WashedOut(3, True, "", False, 3.0))
+    campaign = fold(campaign, WashedOut(3, True, "", False, True, 3.0))
     assert (campaign.washouts_failed, campaign.washed_out) == (0, 3)
 
 

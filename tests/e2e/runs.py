@@ -75,7 +75,7 @@ class Ended:
     def told(self, code: int) -> Ended:
         """Itself, when it ended with `code` and without a traceback."""
         assert "Traceback" not in self.err + self.out, self.err + self.out
-        assert (self.code, "internal error" in self.err) == (code, False), self.err + self.out
+        assert (self.code, "internal error:" in self.err) == (code, False), self.err + self.out
         return self
 
 
@@ -142,7 +142,12 @@ class Command:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
-        return Ended(code, "".join(self._out), self.err)
+        return Ended(code, self.out, self.err)
+
+    @property
+    def out(self) -> str:
+        """All of stdout so far."""
+        return "".join(self._out)
 
     @property
     def err(self) -> str:

@@ -82,18 +82,6 @@ def test_errors(toxiproxy_url: str, shop: str, tmp_path: Path) -> None:
     _nothing_is_left(toxiproxy_url, tmp_path)
 
 
-def test_an_embedded_server_draws_the_same_connections_again(shop: str, tmp_path: Path) -> None:
-    scenario = scenario_with(tmp_path, ERRORS.replace("max_duration: 8s", "max_samples: 25"))
-    arguments = ["run", scenario, "--json", "--seed", 5, "--toxiproxy", "embedded"]
-    drawn = []
-    for _ in range(2):
-        ended = chaosbandit(tmp_path, *arguments, environment={"SHOP": shop})
-        exposures = json.loads(ended.told(ended.code).out)["exposures"]
-        drawn.append([(each["severity"], each["bad"]) for each in exposures])
-    assert drawn[0] == drawn[1]
-    assert soon(lambda: processes_with(str(tmp_path)) == [])  # its server least of all
-
-
 def _nothing_is_left(server: str, folder: Path) -> None:
     assert proxies(server) == {}
     assert ledger_files(folder) == []

@@ -133,7 +133,7 @@ class Story:
         self.send(Phase.MEASURE, Route.CHECK, 3, dose_s=current.severity)
         self.send(Phase.MEASURE, Route.CANARY, good, bad, dose_s)
         self.send(Phase.WASHOUT, Route.CANARY, 10)
-        self.tell(WashedOut(current.n, True, "0 of the last 10 bad", False, self.now_s))
+        self.tell(WashedOut(current.n, True, "0 of the last 10 bad", False, True, self.now_s))
         dose = Dose(current.severity, current.severity + 0.001, dose_s)
         validity = Validity(not void, void)
         return self.tell(

@@ -63,7 +63,7 @@ EVENTS: tuple[Event, ...] = (
     EXPOSED,
     Observed(Phase.MEASURE, 1, SAMPLES),
     Observed(Phase.STEADY, None, (Sample(1, Route.CHECK, 0.0, 0.0, 2.0, Outcome.TIMEOUT),)),
-    WashedOut(n=1, back=False, why="slow", control_sick=True, now_s=16.0),
+    WashedOut(n=1, back=False, why="slow", control_sick=True, check_well=False, now_s=16.0),
     ExposureEnded(
         n=1,
         arm=3,

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+
 from tests.proxied import PATIENCE_S, ProxiedPath
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+
 from tests.servers import real_server_path, running_server
 
 UPSTREAM = "127.0.0.1:1"

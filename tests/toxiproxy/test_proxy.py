@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from tests.proxied import PATIENCE_S, ProxiedPath, received
 from tests.servers import running_server
 

@@ -12,6 +12,7 @@ import struct
 import time
 
 import pytest
+
 from tests.proxied import ProxiedPath, arrivals, received, silent
 
 LATE_S = 0.25

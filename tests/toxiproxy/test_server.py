@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.servers import running_server
 
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.server import main, running, serve
+from tests.servers import running_server
 
 PATIENCE_S = 10.0
 

@@ -1,0 +1,68 @@
+"""`validate` and `schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_targets import DEMO
+from tests.e2e.runs import QUICK, chaosbandit, scenario_with
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+
+def test_several_files_good_and_bad(tmp_path: Path) -> None:
+    good = SCENARIOS / "edge-latency.yaml"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(good.read_text().replace("toxic: latency", "toxic: lateness"))
+    ended = chaosbandit(tmp_path, "validate", good, bad, tmp_path / "none.yaml").told(2)
+    assert ended.out.startswith(f"{good}: valid (")
+    assert f"{bad}:" in ended.err
+    assert f"{tmp_path / 'none.yaml'}:1:1: " in ended.err
+
+
+def test_problems_as_json(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("version: 7\n")
+    ended = chaosbandit(tmp_path, "validate", "--json", bad).told(2)
+    problems = json.loads(ended.out)["problems"]
+    assert {"file", "line", "column", "key", "found", "wanted"} == set(problems[0])
+    assert ended.err == ""
+
+
+def test_no_problems_as_json(tmp_path: Path) -> None:
+    files = sorted(SCENARIOS.glob("*.yaml"))
+    ended = chaosbandit(tmp_path, "validate", "--json", *files).told(0)
+    assert json.loads(ended.out) == {"schema": 1, "problems": []}
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    found = json.loads(chaosbandit(tmp_path, "schema").told(0).out)
+    assert found["$schema"].startswith("https://json-schema.org/")
+    assert {"traffic", "slos", "budget", "ladders"} <= set(found["properties"])
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "said"),
+    [
+        ("objective: 90%", "objective: 100%", "objective"),
+        ("spend: 5%", "spend: 0%", "spend"),
+        ("requests: 2_000_000", "requests: 0", "requests"),
+        ("confidence: 90%", "policy: guess", "search.policy"),
+        ("from: 100ms, to: 1s", "from: 1s, to: 100ms", "ladders"),
+        ("version: 1", "version: [1", "scenario.yaml:"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_run_as_well(
+    found: str, wanted: str, said: str, tmp_path: Path
+) -> None:
+    scenario = scenario_with(tmp_path, QUICK.replace(found, wanted))
+    told = [
+        chaosbandit(tmp_path, command, scenario, environment=DEMO).told(2)
+        for command in ("validate", "run")
+    ]
+    assert [ended.out for ended in told] == ["", ""]
+    assert said in told[0].err
+    assert "chaosbandit: " + told[0].err == told[1].err
