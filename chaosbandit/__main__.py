@@ -31,12 +31,12 @@ def _command() -> None:
     try:
         app(prog_name="chaosbandit")
     except ChaosbanditError as error:
-        sys.stderr.write(f"chaosbandit: {error}\n")
+        _say(f"chaosbandit: {error}\n")
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("CHAOSBANDIT_DEBUG"):
             raise
-        sys.stderr.write(
+        _say(
             f"chaosbandit: internal error: {type(error).__name__}: {error}\n"
             "This is a bug in chaosbandit. CHAOSBANDIT_DEBUG=1 shows where; `chaosbandit clean` "
             "removes any fault that may be left.\n"
@@ -44,6 +44,15 @@ def _command() -> None:
         sys.exit(Exit.INTERNAL)
     finally:
         ignore()
+
+
+def _say(text: str) -> None:
+    """On stderr; a terminal that is gone takes neither the text nor the exit code with it."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _have_streams() -> None:

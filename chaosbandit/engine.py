@@ -322,9 +322,9 @@ class Engine:
             return Cleanness(True, "requests through the path are back in the control band")
         if self.campaign.check_well:
             return Cleanness(
-                True,
-                "the dependency answers through its proxy as in steady state; the canary does not "
-                f"({why})",
+                False,
+                "faults removed and read back, and the dependency answers through its proxy as in "
+                f"steady state; the canary itself is sick ({why})",
             )
         if self.campaign.control_sick:
             return Cleanness(

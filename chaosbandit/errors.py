@@ -3,7 +3,6 @@
 ChaosbanditError
 ├── UsageError                 2  the command line or its environment is wrong
 │   └── ScenarioError          2  the scenario file is wrong; carries every problem found
-├── GuardrailStop              5  a guardrail or the budget forbids to go on
 ├── HarnessError               6  our instruments or the path to the target do not work
 │   ├── TargetError            6  the target cannot be reached or is not ours to test
 │   ├── SteadyStateError       6  the SLOs do not hold before anything is injected

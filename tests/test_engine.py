@@ -361,7 +361,7 @@ class ScarredAll(Scarred):
 
 def test_a_path_that_stays_sick_is_never_called_clean() -> None:
     simulated = Scarred(NEVER, generator(1), felt=lambda severity: min(severity, 0.1))
-    campaign = run(scenario(over=ladder(0.01, 1.0)), simulated)
+    campaign = run(scenario(over=ladder(0.01, 1.0), check=False), simulated)
     assert exit_of(campaign) == Exit.NOT_CLEAN
     assert not stopped(campaign).clean
     assert "yet the path is sick" in stopped(campaign).clean_why
@@ -370,9 +370,17 @@ def test_a_path_that_stays_sick_is_never_called_clean() -> None:
     assert "no wash-out" in campaign.exposures[-1].validity.why
 
 
+def test_a_dependency_that_answers_through_its_proxy_clears_the_faults_not_the_canary() -> None:
+    simulated = Scarred(NEVER, generator(1), felt=lambda severity: min(severity, 0.1))
+    campaign = run(scenario(over=ladder(0.01, 1.0)), simulated)
+    assert exit_of(campaign) == Exit.HARNESS
+    assert not stopped(campaign).clean
+    assert "the canary itself is sick" in stopped(campaign).clean_why
+
+
 def test_where_control_fails_too_the_faults_are_not_to_blame() -> None:
     simulated = ScarredAll(NEVER, generator(1), felt=lambda severity: min(severity, 0.1))
-    campaign = run(scenario(over=ladder(0.01, 1.0)), simulated)
+    campaign = run(scenario(over=ladder(0.01, 1.0), check=False), simulated)
     assert exit_of(campaign) == Exit.HARNESS
     assert not stopped(campaign).clean
     assert "the control route fails too" in stopped(campaign).clean_why

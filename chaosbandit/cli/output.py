@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -27,7 +28,7 @@ def show(text: str, *, as_json: bool = False) -> None:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-        if not isinstance(error, BrokenPipeError):
+        if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe or a terminal that is gone
             raise HarnessError(
                 f"the result could not be written to stdout: {error.strerror or error}; a run's "
                 "journal holds it as well"

@@ -60,7 +60,7 @@ def test_the_answer_is_on_stdout_and_progress_on_stderr(
 
 @pytest.mark.parametrize("shared_stage", ["embedded"], indirect=True)
 def test_a_failed_gate_as_json(shared_stage: Stage, tmp_path: Path) -> None:
-    scenario = scenario_with(tmp_path)
+    scenario = scenario_with(tmp_path, QUICK.replace("from: 100ms", "from: 400ms"))
     scenario.write_text(scenario.read_text() + 'require: {slow-inventory: "> 900ms"}\n')
     ended = chaosbandit(
         tmp_path, "run", scenario, "--json", "--quiet", environment=shared_stage.environment
