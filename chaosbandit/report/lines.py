@@ -10,7 +10,6 @@ from chaosbandit.core.campaign import (
     Campaign,
     Event,
     ExposureEnded,
-    ExposureStarted,
     RunStarted,
     SteadyStateMeasured,
     Stopped,
@@ -18,11 +17,10 @@ from chaosbandit.core.campaign import (
 )
 from chaosbandit.report.phrases import clock, writable
 from chaosbandit.report.result import exposure_result, unit_of
-from chaosbandit.report.scene import PURPOSES, Scene, watch
 from chaosbandit.report.text import exposure_line
 
 
-def line_of(event: Event, campaign: Campaign, scene: Scene) -> str | None:
+def line_of(event: Event, campaign: Campaign) -> str | None:
     """What an event is worth saying in a log, or None."""
     match event:
         case RunStarted():
@@ -30,10 +28,6 @@ def line_of(event: Event, campaign: Campaign, scene: Scene) -> str | None:
             return f"{event.name}: run {event.run}, seed {event.seed}, {server}"
         case SteadyStateMeasured():
             return f"steady state {'met' if event.met else 'NOT met'}: {event.why}"
-        case ExposureStarted():
-            purpose = f" {PURPOSES[scene.purpose]}" if scene.purpose else ""
-            why = f" ({scene.why})" if scene.why else ""
-            return f"exposure {event.n}: {campaign.ladder.text(event.severity)}{purpose}{why}"
         case WashedOut(back=False):
             return f"exposure {event.n}: NOT washed out: {event.why}"
         case ExposureEnded():
@@ -57,7 +51,6 @@ class PlainLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._scene = Scene()
 
     def __enter__(self) -> Self:
         return self
@@ -72,8 +65,7 @@ class PlainLines:
 
     def accept(self, event: Event, campaign: Campaign) -> None:
         """Print what the event is worth; a stream that cannot be written is ignored."""
-        self._scene = watch(self._scene, event, campaign)
-        text = line_of(event, campaign, self._scene)
+        text = line_of(event, campaign)
         if text is None:
             return
         now_s, header = moment_s(event), campaign.header

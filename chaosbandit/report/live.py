@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from chaosbandit.core.campaign import Campaign, Event, ExposureStarted, RunStarted, Stopped
+from chaosbandit.core.campaign import Campaign, Event, RunStarted, Stopped
 from chaosbandit.report.axis import ASCII, FAINT, UNICODE, Glyphs, Row
 from chaosbandit.report.lines import PlainLines, line_of
 from chaosbandit.report.phrases import clock, writable
@@ -69,8 +69,8 @@ class LiveView:
         if isinstance(event, RunStarted):
             self._started_s = self._now_s()
             self._live.start()
-        line = line_of(event, campaign, self._scene)
-        if line is not None and not isinstance(event, ExposureStarted):  # the picture shows those
+        line = line_of(event, campaign)
+        if line is not None:
             self._print(line)
         if isinstance(event, Stopped):
             self.close()

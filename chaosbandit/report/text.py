@@ -125,12 +125,12 @@ def _bad_text(bad: Mapping[str, int]) -> str:
 
 def _budget_text(budget: BudgetResult) -> str:
     text = (
-        f"{budget.slo} {budget.spent:,} of {budget.allowed:,} bad requests spent, "
+        f"{budget.slo} {budget.spent:,} of {budget.allowed:,} bad, "
         f"{share(budget.window_share)} of the {window(budget.window_s)} error budget"
     )
     if budget.spent:
-        text += f", {count(max(0.0, budget.excess_over_control))} more than control explains"
-        text += f", burn rate {budget.burn_rate:.2g}"
+        above = count(max(0.0, budget.excess_over_control))
+        text += f" ({above} above control, burn rate {budget.burn_rate:.2g})"
     return text
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 GUARDRAIL = """\
    0:00  storefront-slow-inventory: run 3fa9c1, seed 7, Toxiproxy 2.12.0 at http://127.0.0.1:8474
    0:01  steady state met: every SLO holds
-   0:01  exposure 1: 101 ms to show it holds (halves the gap)
    0:03  exposure 1: 101 ms, 80 requests, none bad, 102 ms delivered, 101 ms felt
    0:03  stopped: 120 ms is above guardrails.max_severity 100 ms
 """
