@@ -130,7 +130,7 @@ def _budget_text(budget: BudgetResult) -> str:
     )
     if budget.spent:
         above = count(max(0.0, budget.excess_over_control))
-        text += f" ({above} above control, burn rate {budget.burn_rate:.2g})"
+        text += f" ({above} above control, burn {budget.burn_rate:.2g})"
     return text
 
 
