@@ -1,6 +1,6 @@
 """Does the demo's bracket contain the true breaking point? Long form, on real traffic.
 
-For each server: start the storefront once, run the search with several seeds, then measure the bad
+For each server: run the demo with several seeds (of search and services), then measure the bad
 ratio at fixed latencies with long samples (the sweep). A bracket is right when the breaking point
 that the sweep allows at 95 % lies in it, at least in part; the table also says whether its point
 estimate does. Nothing of the search is used for the sweep but the injector and the prober.
@@ -105,10 +105,10 @@ def measure(kind: str, seeds: int, samples: int) -> dict[str, object]:
     rows: list[dict[str, object]] = []
     with ExitStack() as stack:
         server = stack.enter_context(running_server("real")) if kind == "real" else None
-        stage = stack.enter_context(standing(server))
         for seed in range(1, seeds + 1):
             began = time.monotonic()
-            result = run(stage, seed)
+            with standing(server, seed) as stage:
+                result = run(stage, seed)
             row = _row(seed, result, time.monotonic() - began)
             rows.append(row)
             print(f"  seed {seed:2d}: {row}")
@@ -116,6 +116,7 @@ def measure(kind: str, seeds: int, samples: int) -> dict[str, object]:
         if not answered:
             return {"server": kind, "rows": rows, "right": 0}
         middle = sorted((float(str(r["held_s"])) + float(str(r["broke_s"]))) / 2 for r in answered)
+        stage = stack.enter_context(standing(server))
         truth = sweep(stage, middle[len(middle) // 2], samples)
     right = sum(_right(row, truth) for row in answered)
     exact = sum(

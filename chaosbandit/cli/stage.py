@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ class Stage:
 
 def perform(options: RunOptions, server: str | None, prove_samples: int) -> int:
     """Run the demo scenario on a fresh stage; with `prove_samples`, measure its answer."""
-    with standing(server) as stage:
+    with standing(server, options.seed) as stage:
         loaded = stage.loaded()
         finished = run_scenario(loaded, replace(options, own_server=server is None))
         code = finished.exit_code
@@ -67,21 +67,28 @@ def crash(options: RunOptions, server: str | None) -> int:
     """Kill an engine in mid-fault and print how soon a user's request was normal again."""
     from chaosbandit.cli.proof import time_crash
 
-    with standing(server) as stage:
+    with standing(server, options.seed) as stage:
         return time_crash(stage, options)
 
 
 @contextmanager
-def standing(server: str | None) -> Iterator[Stage]:
-    """Start everything the demo needs and stop it at the end, whatever happens in between."""
+def standing(server: str | None, seed: int | None = None) -> Iterator[Stage]:
+    """Start everything the demo needs and stop it at the end, whatever happens in between.
+
+    `seed` makes the services' own service times and retry pauses repeatable.
+    """
     folder = demo_folder()
+    chance = [] if seed is None else ["--seed", str(seed)]
     with ExitStack() as stack:
         url = server or stack.enter_context(embedded_toxiproxy())
-        inventory = _address(stack.enter_context(_service(folder, "inventory.py")))
+        inventory = _address(stack.enter_context(_service(folder, "inventory.py", chance)))
         listen = stack.enter_context(_operators_proxy(url, inventory))
         control, canary = (
-            _address(stack.enter_context(_service(folder, "storefront.py", name, upstream)))
-            for name, upstream in (("control", inventory), ("canary", listen))
+            _address(stack.enter_context(_service(folder, "storefront.py", [*chance, *wired])))
+            for wired in (
+                ("--name", "control", "--inventory", inventory),
+                ("--name", "canary", "--inventory", listen),
+            )
         )
         environment = {
             "CB_DEMO_TOXIPROXY": url,
@@ -105,13 +112,9 @@ def demo_folder() -> Path:
 
 
 @contextmanager
-def _service(
-    folder: Path, script: str, name: str | None = None, upstream: str | None = None
-) -> Iterator[str]:
+def _service(folder: Path, script: str, options: Sequence[str]) -> Iterator[str]:
     command = [sys.executable, str(folder / script), "--host", LOCAL, "--port", "0"]
-    if name is not None and upstream is not None:
-        command += ["--name", name, "--inventory", upstream]
-    with child([*command, "--exit-with-stdin"], f"the demo's {script}") as url:
+    with child([*command, *options, "--exit-with-stdin"], f"the demo's {script}") as url:
         yield url
 
 

@@ -129,6 +129,14 @@ class Command:
             if re.search(pattern, line):
                 return line
 
+    def until_exposed(self, n: int) -> None:
+        """Wait until the journal says that exposure `n` begins."""
+        began = f'"type":"ExposureStarted","n":{n},'
+        found = soon(
+            lambda: any(began in path.read_text() for path in journals(self.state)), PATIENCE_S
+        )
+        assert found, f"exposure {n} did not begin:\n{self.err}"
+
     def send(self, number: signal.Signals) -> None:
         """Signal the process, if it is still there."""
         with suppress(ProcessLookupError):

@@ -27,20 +27,20 @@ from tests.e2e.runs import (
 
 pytestmark = pytest.mark.e2e
 
-MOMENTS = [  # where, a line to wait for, what is sent that long after it, and the exit code
+MOMENTS = [  # where, a line or the begin of an exposure to wait for, what is sent that long after it, and the exit code
     ("embedded", "", 0.15, [SIGINT], 130),
     ("real", "", 0.35, [SIGTERM], 143),
     ("embedded", "", 0.6, [SIGINT, SIGINT], 130),
     ("real", "quick: run", 0.0, [SIGTERM], 143),
     ("embedded", "quick: run", 0.2, [SIGINT], 130),
     ("real", "steady state", 0.0, [SIGHUP], 143),
-    ("real", "exposure 1: .* edge", 0.02, [SIGINT, SIGINT], 130),
-    ("embedded", "exposure 1: .* edge", 0.1, [SIGTERM], 143),
-    ("real", "exposure 1: .* edge", 0.4, [SIGINT], 130),
+    ("real", "begin 1", 0.02, [SIGINT, SIGINT], 130),
+    ("embedded", "begin 1", 0.1, [SIGTERM], 143),
+    ("real", "begin 1", 0.4, [SIGINT], 130),
     ("embedded", "exposure 1: .* requests", 0.0, [SIGTERM, SIGTERM, SIGINT], 143),
-    ("real", "exposure 2: .* edge", 0.3, [SIGINT] * 20, 130),
+    ("real", "begin 2", 0.3, [SIGINT] * 20, 130),
     ("embedded", "exposure 2: .* requests", 0.01, [SIGHUP], 143),
-    ("real", "exposure 3: .* edge", 0.7, [SIGINT, SIGTERM], 130),
+    ("real", "begin 3", 0.7, [SIGINT, SIGTERM], 130),
 ]
 
 
@@ -71,7 +71,7 @@ def test_a_signal_ends_the_run_in_order(
 
 @pytest.mark.parametrize(
     ("line", "after_s"),
-    [("steady state", 0.02), ("exposure 1: .* edge", 0.05), ("exposure 2: .* edge", 0.4)],
+    [("steady state", 0.02), ("begin 1", 0.05), ("begin 2", 0.4)],
 )
 def test_the_watchdog_cleans_up_after_a_killed_run(
     shared_stage: Stage, tmp_path: Path, line: str, after_s: float
@@ -89,7 +89,7 @@ def test_a_second_ctrl_c_skips_the_look_at_the_path_and_says_so(
     embedded_stage: Stage, tmp_path: Path
 ) -> None:
     with _run(embedded_stage, tmp_path) as run:
-        run.until("exposure 2: .* edge")
+        run.until_exposed(2)
         os.kill(listener(embedded_stage.environment["CB_DEMO_CANARY"]), SIGKILL)
         run.send(SIGINT)
         run.until("interrupted: removing faults")
@@ -127,7 +127,9 @@ def _struck(
     stage: Stage, folder: Path, line: str, after_s: float, numbers: list[signal.Signals]
 ) -> Ended:
     with _run(stage, folder) as run:
-        if line:
+        if line.startswith("begin "):
+            run.until_exposed(int(line.removeprefix("begin ")))
+        elif line:
             run.until(line)
         time.sleep(after_s)
         for number in numbers:
