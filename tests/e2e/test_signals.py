@@ -27,7 +27,7 @@ from tests.e2e.runs import (
 
 pytestmark = pytest.mark.e2e
 
-MOMENTS = [  # where, a line or the begin of an exposure to wait for, what is sent that long after it, and the exit code
+MOMENTS = [  # where, what to wait for, what is sent that long after it, and the exit code
     ("embedded", "", 0.15, [SIGINT], 130),
     ("real", "", 0.35, [SIGTERM], 143),
     ("embedded", "", 0.6, [SIGINT, SIGINT], 130),
