@@ -101,6 +101,7 @@ class Engine:
         self.interrupt_exit = Exit.SIGINT  # the shell's word for what interrupts this run
         self._probing = Probing(scenario, clock, prober, lambda: self.campaign, self._record)
         self._faults = 0
+        self._hurried = False
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class Engine:
         if isinstance(error, ChaosbanditError):
             return Ending(str(error), error.exit_code)
         task = asyncio.current_task()
+        self._hurried = task is not None and task.cancelling() > 1  # a second Ctrl-C
         while task is not None and task.cancelling():
             task.uncancel()
         return Ending("interrupted by the operator", self.interrupt_exit)
@@ -179,6 +181,9 @@ class Engine:
             if isinstance(decided.decision, Stop):
                 return self._stop(decided.decision)
             await self._expose(decided.n, decided.decision)
+            if self.campaign.washouts_failed:  # a sick target gets a second look, not a fault
+                last = self.campaign.exposures[-1].n
+                await self._probing.wash_out(last, self.scenario.timing.washout_s)
             self._give_up_on_instruments()
 
     def _decide(self, unresolved: int) -> Decided:
@@ -293,8 +298,8 @@ class Engine:
         if self.campaign.washouts_failed >= WASHOUTS_ALLOWED:
             raise TargetError(
                 f"the target did not come back to normal within "
-                f"{self.scenario.timing.washout_s:g} s after {WASHOUTS_ALLOWED} exposures in a "
-                f"row ({why}); see whether it is alive, look at its recovery (pools, queues, "
+                f"{WASHOUTS_ALLOWED} times {self.scenario.timing.washout_s:g} s after an exposure "
+                f"({why}); see whether it is alive, look at its recovery (pools, queues, "
                 "breakers) or raise timing.washout"
             )
         if self.campaign.voids_in_a_row >= VOIDS_ALLOWED:
@@ -311,6 +316,8 @@ class Engine:
             return NOTHING_INJECTED
         if self.campaign.washed_out == exposures[-1].n:
             return Cleanness(True, "requests through the path are back in the control band")
+        if self._hurried:
+            return Cleanness(False, NOT_LOOKED_AT)
         try:
             back, why = await self._probing.wash_out(exposures[-1].n, VERIFY_S)
         except asyncio.CancelledError as error:

@@ -17,6 +17,7 @@ from chaosbandit.core.scenario import Scenario
 from chaosbandit.errors import HarnessError, SteadyStateError
 from chaosbandit.ports import Clock, Feed, Prober, Signal
 
+SICK_PAUSE_S = 0.25  # between wash-out requests to a canary that only fails
 CHECKS_PER_S = 2.0  # requests that measure the delivered dose
 
 
@@ -72,7 +73,7 @@ class Probing:
         """Severity-0 samples until the control band is reached again, or `limit_s` is over."""
         mix, began_s = self.mix(), self.clock.now_s()
         seen: dict[Route, list[Sample]] = {route: [] for route in Route}
-        out = dict.fromkeys(Route, 0)
+        out, last_s = dict.fromkeys(Route, 0), dict.fromkeys(Route, began_s)
         budget = self.campaign().budget_left()
 
         def found() -> tuple[bool, str]:
@@ -89,12 +90,18 @@ class Probing:
             route = mix.next()
             if out[route] - len(seen[route]) >= self.scenario.guardrails.max_unresolved:
                 return Signal.SKIP
-            if route is Route.CANARY and not guardrail.affords_probe(
-                budget, self.campaign().budget_left(), waiting, gone
-            ):
+            if route is Route.CANARY and not affordable(waiting, gone):
                 return Signal.SKIP
             out[route] += 1
+            last_s[route] = self.clock.now_s()
             return route
+
+        def affordable(waiting: int, gone: float) -> bool:
+            left = self.campaign().budget_left()
+            sick = judge.plainly_sick(self.campaign(), seen[Route.CANARY])
+            pause_s = SICK_PAUSE_S if sick else 0.0
+            rested = self.clock.now_s() - last_s[Route.CANARY] >= pause_s
+            return rested and guardrail.affords_probe(budget, left, waiting, gone)
 
         def receive(sample: Sample) -> None:
             seen[sample.route].append(sample)

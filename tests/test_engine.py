@@ -370,6 +370,15 @@ def test_a_path_that_stays_sick_is_never_called_clean() -> None:
     assert "no wash-out" in campaign.exposures[-1].validity.why
 
 
+def test_a_sick_target_gets_a_second_look_and_no_second_fault() -> None:
+    simulated = Scarred(NEVER, generator(1), felt=lambda severity: min(severity, 0.1))
+    campaign = run(scenario(over=ladder(0.01, 1.0)), simulated)
+    assert len(campaign.exposures) == 1
+    assert campaign.washouts_failed >= 2
+    # Over 10 s of looking at 50 requests/s, a canary that only fails is asked a few times a second.
+    assert campaign.tallies[Route.CANARY].any_bad < 100
+
+
 def test_a_dependency_that_answers_through_its_proxy_clears_the_faults_not_the_canary() -> None:
     simulated = Scarred(NEVER, generator(1), felt=lambda severity: min(severity, 0.1))
     campaign = run(scenario(over=ladder(0.01, 1.0)), simulated)

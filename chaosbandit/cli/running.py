@@ -61,10 +61,12 @@ def run(
     from chaosbandit.cli.targets import server_named
 
     with telling(as_json):
-        from chaosbandit.cli.wiring import RunOptions, run_scenario
         from chaosbandit.scenario import load
 
-        loaded = load(scenario, os.environ)
+        loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+
+        from chaosbandit.cli.wiring import RunOptions, run_scenario
+
         options = RunOptions(
             as_json=as_json,
             seed=seed,

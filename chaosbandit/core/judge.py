@@ -188,6 +188,13 @@ def washed_out(
     return back, f"{found}, band up to {upper_s * 1000:.0f} ms"
 
 
+def plainly_sick(campaign: Campaign, samples: Sequence[Sample]) -> bool:
+    """Whether a whole window of the newest samples, in order of completion, is bad."""
+    newest = samples[-WASHOUT_WINDOW:]
+    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in newest)
+    return bad == WASHOUT_WINDOW
+
+
 def _all_alike(samples: Sequence[Sample]) -> str:
     """` (all connect-error)`: a target that is gone is told from one that is slow to recover."""
     outcomes = {sample.outcome for sample in samples}
