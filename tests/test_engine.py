@@ -373,7 +373,8 @@ def test_a_path_that_stays_sick_is_never_called_clean() -> None:
 def test_a_sick_target_gets_a_second_look_and_no_second_fault() -> None:
     simulated = Scarred(NEVER, generator(1), felt=lambda severity: min(severity, 0.1))
     campaign = run(scenario(over=ladder(0.01, 1.0)), simulated)
-    failed = [e.validity is not None and "no wash-out" in e.validity.why for e in campaign.exposures]
+    validities = [exposure.validity for exposure in campaign.exposures]
+    failed = [validity is not None and "no wash-out" in validity.why for validity in validities]
     assert failed == [False] * (len(failed) - 1) + [True]
     assert campaign.washouts_failed >= 2
     # Over 10 s of looking at 50 requests/s, a canary that only fails is asked a few times a second.
