@@ -7,12 +7,18 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
+from chaosbandit.core import judge
+from chaosbandit.core.campaign import Decided, Event, RunStarted, Stopped
+from chaosbandit.core.policies import policy
+from chaosbandit.core.replay import replay
 from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.scenario import parse
 from chaosbandit.store.journal import read
 
 pytestmark = pytest.mark.e2e
@@ -36,6 +42,22 @@ def proxies(server: str) -> dict[str, object]:
     with httpx.Client(trust_env=False) as client:
         found: dict[str, object] = client.get(f"{server}/proxies").json()
     return found
+
+
+def assert_replays(events: Sequence[Event], answer: str) -> None:
+    """The journal alone gives every decision again, and the answer."""
+    header, end = events[0], events[-1]
+    assert isinstance(header, RunStarted)
+    assert isinstance(end, Stopped)
+    asked = parse(header.source, "journal", {}).scenario
+    again = replay(events, asked, policy(asked.search.policy))
+    assert again.difference is None
+    assert again.decisions == sum(isinstance(event, Decided) for event in events) > 10
+    bracket = judge.bracket(again.campaign)
+    assert bracket.held is not None
+    assert bracket.broke is not None
+    text = asked.ladder.text
+    assert f"holds at {text(bracket.held)} and breaks at {text(bracket.broke)} " in answer
 
 
 def test_demo_brackets_the_breaking_point(toxiproxy_url: str, tmp_path: Path) -> None:
@@ -78,7 +100,7 @@ def test_demo_with_its_own_server_tells_the_whole_story(tmp_path: Path) -> None:
     for words in ("requests:", "bad)", "error budget", "delivered", "felt", "clean: verified"):
         assert words in story, words
     journal = Path(next(line.split()[-1] for line in rest if "journal:" in line))
-    assert read(journal)[-1].__class__.__name__ == "Stopped"
+    assert_replays(read(journal), first)
     # Without a terminal: one plain line an exposure, no escape codes.
     assert "\x1b" not in done.stderr
     assert len(re.findall(r"exposure \d+: ", done.stderr)) >= 5
