@@ -129,8 +129,9 @@ def _budget_text(budget: BudgetResult) -> str:
         f"{share(budget.window_share)} of the {window(budget.window_s)} error budget"
     )
     if budget.spent:
-        above = count(max(0.0, budget.excess_over_control))
-        text += f" ({above} above control, burn {budget.burn_rate:.2g})"
+        above = max(0.0, budget.excess_over_control)
+        blamed = f"{count(above)} above control, " if above < budget.spent else ""
+        text += f" ({blamed}burn rate {budget.burn_rate:.2g})"
     return text
 
 

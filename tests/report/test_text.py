@@ -18,7 +18,7 @@ slow-inventory holds at 192 ms and breaks at 206 ms (95 % confidence).
 
   requests: 197 canary (12 bad), 70 control (0 bad), 9 check
     budget: availability 0 of 100 bad, 0 % of the 30-day error budget
-            latency 12 of 100 bad, 0.6 % of the 30-day error budget (12 above control, burn 0.61)
+            latency 12 of 100 bad, 0.6 % of the 30-day error budget (burn rate 0.61)
       dose: held at 192 ms: 193 ms delivered, 192 ms felt
             broke at 206 ms: 207 ms delivered, 206 ms felt
       gate: slow-inventory > 150 ms: passed
