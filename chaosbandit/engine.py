@@ -164,7 +164,8 @@ class Engine:
     async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
         """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run."""
         self._faults += 1
-        expiry_s = self._expiry_s(self.scenario.search.max_duration_s)
+        limits = self.scenario.guardrails
+        expiry_s = self._expiry_s(self.scenario.search.max_duration_s + limits.max_exposure_s)
         fault = self.injector.plan(None, self._faults, expiry_s)
         if fault is None:
             return
@@ -179,16 +180,29 @@ class Engine:
             decided = self._decide(unresolved=0)
             self._record(decided)
             if isinstance(decided.decision, Stop):
+                if judge.bracket(self.campaign).broke is not None:
+                    await self._probing.still_steady()
                 return self._stop(decided.decision)
             await self._expose(decided.n, decided.decision)
             if self.campaign.washouts_failed:  # a sick target gets a second look, not a fault
                 last = self.campaign.exposures[-1].n
                 await self._probing.wash_out(last, self.scenario.timing.washout_s)
             self._give_up_on_instruments()
+            clump = judge.clumped(self.campaign)
+            if clump:
+                return self._clumped(clump)
 
     def _decide(self, unresolved: int) -> Decided:
         """The next decision; recorded by whoever carries it out."""
         return decide(self.policy, self.campaign, unresolved, self.clock.now_s())
+
+    def _clumped(self, run: int) -> Ending:
+        reason = (
+            f"failures came in clumps: {run} bad requests in a row where most were good, which "
+            f"evidence in blocks of {self.campaign.certificate.block} cannot carry; repeat with "
+            f"search.block: {4 * run}"
+        )
+        return Ending(reason, Exit.INCONCLUSIVE)
 
     def _stop(self, decision: Stop) -> Ending:
         if decision.by_guardrail:
@@ -302,6 +316,9 @@ class Engine:
                 f"({why}); see whether it is alive, look at its recovery (pools, queues, "
                 "breakers) or raise timing.washout"
             )
+        drift = judge.control_drifted(self.campaign)
+        if drift is not None:
+            raise TargetError(f"the control route, which no fault touches, missed {drift}")
         if self.campaign.voids_in_a_row >= VOIDS_ALLOWED:
             raise HarnessError(
                 f"{VOIDS_ALLOWED} exposures in a row could not be used, the last one because: {why}"
@@ -318,6 +335,7 @@ class Engine:
             return Cleanness(True, "requests through the path are back in the control band")
         if self._hurried:
             return Cleanness(False, NOT_LOOKED_AT)
+        asked = self._canary_sent()
         try:
             back, why = await self._probing.wash_out(exposures[-1].n, VERIFY_S)
         except asyncio.CancelledError as error:
@@ -327,6 +345,8 @@ class Engine:
             return Cleanness(False, f"{NOT_LOOKED_AT}: {error}")
         if back:
             return Cleanness(True, "requests through the path are back in the control band")
+        if self._canary_sent() == asked:  # no budget left to look with
+            return Cleanness(False, NOT_LOOKED_AT)
         if self.campaign.check_well:
             return Cleanness(
                 False,
@@ -341,8 +361,14 @@ class Engine:
             )
         return Cleanness(False, f"faults removed and read back, yet the path is sick: {why}", True)
 
+    def _canary_sent(self) -> int:
+        tally = self.campaign.tallies.get(Route.CANARY)
+        return tally.samples if tally else 0
+
     def _expiry_s(self, longest_s: float) -> int:
-        return int(self.clock.epoch_s() + longest_s + LEASE_S)
+        scenario = self.scenario
+        after_s = scenario.traffic.timeout_s + scenario.timing.washout_s + LEASE_S
+        return int(self.clock.epoch_s() + longest_s + after_s)
 
     def _record(self, event: Event) -> None:
         """Apply first, tell the sinks after: they see the campaign that includes the event."""

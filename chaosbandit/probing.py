@@ -14,7 +14,7 @@ from chaosbandit.core.campaign import Campaign, Event, Observed, WashedOut
 from chaosbandit.core.dispatch import Mix
 from chaosbandit.core.model import Phase, Route, Sample
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.errors import HarnessError, SteadyStateError
+from chaosbandit.errors import HarnessError, SteadyStateError, TargetError
 from chaosbandit.ports import Clock, Feed, Prober, Signal
 
 SICK_PAUSE_S = 0.25  # between wash-out requests to a canary that only fails
@@ -38,36 +38,62 @@ class Probing:
 
     async def steady_state(self) -> None:
         """All SLOs on control and canary first; if they are not met nothing is injected."""
-        wanted = self.scenario.timing.steady_samples
-        mix = self.mix(control=1.0)
-        sent = dict.fromkeys(Route, 0)
-        asked, verdict = wanted, judge.steady_state(self.campaign())
-
-        def feed(seq: int) -> Route | Signal:
-            nonlocal asked, verdict
-            seen = self.campaign().steady_samples
-            out = sum(sent[r] - len(seen.get(r, ())) for r in (Route.CANARY, Route.CONTROL))
-            verdict = judge.steady_state(self.campaign())
-            if verdict is not None:  # bad requests finish last: met only once all have
-                return Signal.SKIP if verdict[0] and out else Signal.END
-            if min(sent[Route.CANARY], sent[Route.CONTROL]) >= asked:
-                asked += 0 if out else wanted
-                return Signal.SKIP
-            route = mix.next()
-            sent[route] += 1
-            return route
-
-        await self.stream(feed, self._recorder(Phase.STEADY), {})
+        met, why = await self._both_routes(Phase.STEADY)
         overloads = self.prober.health().overloads
         if overloads:
             raise HarnessError(
                 f"the prober could not send {overloads} requests in steady state; lower "
                 "traffic.rate or raise this machine's limit of open files"
             )
-        met, why = verdict or (False, "steady state could not be measured")
         self.record(judge.steady_measured(self.campaign(), met, why, self.clock.now_s()))
         if not met:
             raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
+
+    async def still_steady(self) -> None:
+        """The same once more before a breaking point is named: did the target change by itself?
+
+        Raises:
+            TargetError: an SLO is missed at severity 0, so what broke may not be the dose's doing.
+        """
+        met, why = await self._both_routes(Phase.WASHOUT)
+        if not met:
+            raise TargetError(
+                "the target changed during the run, so what broke may not be the dose's doing: "
+                f"at severity 0, after the last fault, {why}"
+            )
+
+    async def _both_routes(self, phase: Phase) -> tuple[bool, str]:
+        """Ask canary and control alike until it is clear whether the SLOs hold at severity 0."""
+        wanted = self.scenario.timing.steady_samples
+        mix = self.mix(control=1.0)
+        sent = dict.fromkeys(Route, 0)
+        seen: dict[Route, list[Sample]] = {route: [] for route in Route}
+        asked, verdict = wanted, judge.steady_state(self.campaign(), seen)
+
+        def feed(seq: int) -> Route | Signal:
+            nonlocal asked, verdict
+            out = sum(sent[r] - len(seen[r]) for r in (Route.CANARY, Route.CONTROL))
+            verdict = judge.steady_state(self.campaign(), seen)
+            if verdict is not None:  # bad requests finish last: met only once all have
+                return Signal.SKIP if verdict[0] and out else Signal.END
+            if min(sent[Route.CANARY], sent[Route.CONTROL]) >= asked:
+                asked += 0 if out else wanted
+                return Signal.SKIP
+            route = mix.next()
+            waiting = sent[Route.CANARY] - len(seen[Route.CANARY])
+            left = self.campaign().budget_left()
+            if route is Route.CANARY and waiting >= left:
+                verdict = verdict if left > 0 else (False, "the run's error budget is spent")
+                return Signal.SKIP if left > 0 else Signal.END
+            sent[route] += 1
+            return route
+
+        def receive(sample: Sample) -> None:
+            seen[sample.route].append(sample)
+            self.record(Observed(phase, None, (sample,)))
+
+        await self.stream(feed, receive, {})
+        return verdict or (False, "steady state could not be measured")
 
     async def wash_out(self, n: int, limit_s: float) -> tuple[bool, str]:
         """Severity-0 samples until the control band is reached again, or `limit_s` is over."""
@@ -124,9 +150,6 @@ class Probing:
         ) as samples:
             async for sample in samples:
                 receive(sample)
-
-    def _recorder(self, phase: Phase) -> Callable[[Sample], None]:
-        return lambda sample: self.record(Observed(phase, None, (sample,)))
 
     def _weights(self) -> dict[Route, float]:
         """Requests per canary request on each route."""

@@ -129,6 +129,9 @@ class Sending:
         self.record(Observed(phase, number, (sample,)))
         if sample.route is not Route.CANARY or number != self.batch.number:
             return
+        if sample.lag_s > self.campaign().scenario.lag_bound_s:
+            self.batch.sent -= 1  # left out as too late by our fault: another one takes its place
+            return
         if any(bad_flags(self.campaign().slos, sample)):
             self.batch.bad += 1
         limit = self.batch.decision.stop_after_bad

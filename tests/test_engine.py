@@ -23,6 +23,7 @@ from chaosbandit.core.campaign import (
     SteadyStateMeasured,
     Stopped,
     WashedOut,
+    apply,
 )
 from chaosbandit.core.dispatch import SendOrder
 from chaosbandit.core.model import (
@@ -30,6 +31,7 @@ from chaosbandit.core.model import (
     Expose,
     Fault,
     Health,
+    Outcome,
     Phase,
     Purpose,
     Route,
@@ -38,6 +40,7 @@ from chaosbandit.core.model import (
     Variant,
     VerdictKind,
 )
+from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
@@ -836,3 +839,75 @@ def test_in_order_of_completion_the_same_evidence_would_lie(
 
 def test_signals_are_told_from_routes() -> None:
     assert {each.value for each in Signal} == {"skip", "end"}
+
+
+# --- what must not be blamed on the dose, nor certified -------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_target_that_gets_worse_by_itself_is_no_breaking_point(seed: int) -> None:
+    """Ten seconds in, canary and control alike fail 5 % of requests; latency does no harm."""
+    simulated = world(NEVER, seed, control_bad_ratio=lambda now_s: 0.05 if now_s > 10.0 else 0.0)
+    simulated.response = lambda severity: 0.05 if simulated.time_s > 10.0 else 0.0
+    campaign = run(scenario(timing=Timing()), simulated)
+    assert exit_of(campaign) != Exit.ANSWERED, stopped(campaign).reason
+
+
+@pytest.mark.parametrize("lag_s", [0.0, 0.014])
+def test_our_own_lag_is_not_the_targets_latency_when_it_breaks(lag_s: float) -> None:
+    """Bad only through a late send: evidence for "broke" must not move, for "held" it may."""
+    asked = scenario(LATENCY)
+    seen = start_of_broke(asked, latency_s=0.295 + lag_s, lag_s=lag_s)
+    assert seen.certificate.own_broke(0) < 0.0
+
+
+def start_of_broke(asked: Scenario, latency_s: float, lag_s: float) -> Campaign:
+    """One measured sample under a bet that the mildest arm breaks."""
+    bet = Expose(asked.ladder.variant(0), 5, Purpose.BROKE, (0.5,))
+    late = Sample(1, Route.CANARY, 1.0, 1.0 + lag_s, latency_s, Outcome.RESPONSE, 200)
+    campaign = opening(asked)
+    for event in (
+        Decided(0, bet, 0, 0.0),
+        ExposureStarted(1, 0, asked.ladder.severities[0], "fault", 0.0),
+        Observed(Phase.MEASURE, 0, (late,)),
+    ):
+        campaign = apply(campaign, event)
+    return campaign
+
+
+class Clumsy(World):
+    """The canary fails twelve requests in a row now and then, above severity 0."""
+
+    __slots__ = ("left",)
+
+    def _sample(self, seq: int, route: Route) -> Sample:
+        sample = super()._sample(seq, route)
+        if route is not Route.CANARY or not self.severity:
+            return sample
+        self.left = getattr(self, "left", 0)
+        if not self.left and self.rng.random() < 0.0005:
+            self.left = 12
+        if not self.left:
+            return sample
+        self.left -= 1
+        return replace(sample, status=503)
+
+
+def test_failures_in_clumps_are_not_certified_as_if_they_were_alone() -> None:
+    told = 0
+    for seed in range(8):
+        simulated = Clumsy(NEVER, generator(seed), felt=lambda severity: min(severity, 0.1))
+        campaign = run(scenario(over=ladder(0.01, 0.3)), simulated)
+        runs = [e.longest_run for e in campaign.exposures if e.validity and e.validity.valid]
+        if max(runs) >= 12:
+            told += "search.block: " in stopped(campaign).reason
+            assert not stopped(campaign).answered
+            assert judge.bracket(campaign).held is None
+    assert told >= 2
+
+
+def test_an_arm_that_always_fails_is_no_clump() -> None:
+    campaign = run(scenario(), world(cliff(0.2, above=1.0)))
+    assert max(exposure.longest_run for exposure in campaign.exposures) >= 2
+    assert judge.clumped(campaign) == 0
+    assert exit_of(campaign) == Exit.ANSWERED

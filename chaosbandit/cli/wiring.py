@@ -99,7 +99,9 @@ async def _run(
             RunGuard(run, FaultLedger(), own_servers=[server] if options.own_server else ())
         )
         prober = await stack.enter_async_context(
-            OpenLoopProber(scenario.traffic, _check_url(scenario), clock)
+            OpenLoopProber(
+                scenario.traffic, _check_url(scenario), clock, _check_timeout_s(scenario)
+            )
         )
         sinks: list[Sink] = [stack.enter_context(Journal(path))]
         if not options.quiet:
@@ -136,6 +138,12 @@ def _seed(options: RunOptions, scenario: Scenario) -> int:
     if options.seed is not None:
         return options.seed
     return scenario.seed if scenario.seed is not None else secrets.randbits(32)
+
+
+def _check_timeout_s(scenario: Scenario) -> float:
+    """Long enough for the harshest dose to be seen arriving."""
+    latency = scenario.ladder.kind == "latency"
+    return scenario.traffic.timeout_s + (scenario.ladder.severities[-1] if latency else 0.0)
 
 
 def _check_url(scenario: Scenario) -> str | None:

@@ -163,11 +163,12 @@ class Exposure:
     check: tuple[Sample, ...] = ()
     warmup: int = 0
     late: int = 0  # sent too late by us, so left out (known at sending, statistics.md 3.2)
-    decisions: int = 0
     validity: Validity | None = None  # None: still open
     dose: Dose | None = None
     bad: tuple[int, ...] = ()  # per SLO, canary MEASURE samples
     samples: int = 0
+    bad_in_a_row: int = 0  # now, and the longest such run
+    longest_run: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,13 +354,23 @@ def _in_exposure(
         return replace(campaign, current=replace(current, warmup=current.warmup + 1))
     if sample.lag_s > campaign.scenario.lag_bound_s:
         return replace(campaign, current=replace(current, late=current.late + 1))
+    in_a_row = current.bad_in_a_row + 1 if any(flags) else 0
     current = replace(
         current,
+        bad_in_a_row=in_a_row,
+        longest_run=max(in_a_row, current.longest_run),
         canary=(*current.canary, sample),
         samples=current.samples + 1,
         bad=_add(current.bad, flags),
     )
     campaign = replace(campaign, current=current, spent_samples=campaign.spent_samples + 1)
+    decision = campaign.decisions[event.decision]
+    if isinstance(decision, Expose) and decision.purpose is Purpose.BROKE:
+        # Our own lag must not count for "broke": what the target took is measured from the send.
+        took = replace(sample, latency_s=sample.latency_s - max(0.0, sample.lag_s))
+        return _bet(
+            _learn(campaign, current.arm, flags), event.decision, bad_flags(campaign.slos, took)
+        )
     return _bet(_learn(campaign, current.arm, flags), event.decision, flags)
 
 
@@ -403,6 +414,14 @@ def _close_block(campaign: Campaign) -> Campaign:
 
 
 def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
+    if event.halted is not None and campaign.pending:
+        # A guardrail cut the block because it went badly: what was not sent counts as bad.
+        number, _ = campaign.pending[0]
+        unsent = campaign.certificate.block - len(campaign.pending)
+        cut = (number, (True,) * len(campaign.slos))
+        decision = campaign.decisions[number]
+        if isinstance(decision, Expose) and decision.purpose is Purpose.HELD:
+            campaign = replace(campaign, pending=(*campaign.pending, *(cut,) * unsent))
     campaign = _close_block(campaign)
     current, before = campaign.current, campaign.before
     assert current is not None, "an exposure ends once, after it started"

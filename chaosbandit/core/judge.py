@@ -7,7 +7,7 @@ A broken instrument never blames the target: whatever went wrong with us makes a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chaosbandit.core.campaign import (
     Campaign,
@@ -31,10 +31,11 @@ from chaosbandit.core.slo import SLO, bad_flags
 
 BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test
 STEADY_FACTOR = 5  # steady state is extended up to this many times before it is called not met
-DELIVERED_SHARE = 0.5  # of the asked dose must arrive at the dependency
+DELIVERED_SHARE = 0.8  # of the asked dose must arrive at the dependency
 NOISE_S = 0.002  # what a median may be off by for no reason
 FELT_SHARE = 0.05  # of the asked dose must be felt somewhere for the path to count as exercised
 LATE_SHARE = 0.2  # of an exposure's samples sent late: then the prober did not keep up
+CLUMP, RARE = 5, 0.001  # a run this long, expected less than this often, is no chance
 CHECK_WINDOW = 5  # answers of the dependency that vouch for its proxy
 WASHOUT_WINDOW = 10  # samples in a row that must look healthy
 
@@ -42,12 +43,14 @@ WASHOUT_WINDOW = 10  # samples in a row that must look healthy
 # --- steady state ---------------------------------------------------------------------------------
 
 
-def steady_state(campaign: Campaign) -> tuple[bool, str] | None:
-    """(met, why), or None when more samples are needed; pure in the samples seen so far."""
+def steady_state(
+    campaign: Campaign, seen: Mapping[Route, Sequence[Sample]]
+) -> tuple[bool, str] | None:
+    """(met, why) of samples at severity 0, or None when more of them are needed."""
     wanted = campaign.scenario.timing.steady_samples
     waiting = False
     for route in (Route.CONTROL, Route.CANARY):
-        samples = campaign.steady_samples.get(route, ())
+        samples = seen.get(route, ())
         refused = [sample for sample in samples if sample.outcome is Outcome.CONNECT_ERROR]
         if len(refused) == len(samples) >= min(10, wanted):
             return False, f"the {route} route cannot be connected to: nothing listens there"
@@ -59,7 +62,7 @@ def steady_state(campaign: Campaign) -> tuple[bool, str] | None:
                 not met and n >= STEADY_FACTOR * wanted
             ):
                 return False, (
-                    f"{slo.name} is not met on the {route} route before any fault: {found} bad, "
+                    f"{slo.name} is not met on the {route} route without any fault: {found} bad, "
                     f"wanted at most {slo.bad_ratio:.3g}{_example(slo, samples)}"
                 )
             waiting = waiting or not met
@@ -148,7 +151,7 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
     if (
         campaign.ladder.kind == "latency"
         and given.delivered is not None
-        and given.delivered < DELIVERED_SHARE * given.asked - NOISE_S
+        and given.delivered < DELIVERED_SHARE * given.asked - _check_noise_s(campaign)
     ):
         text = campaign.ladder.text
         return Validity(
@@ -157,6 +160,39 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
             "the dependency",
         )
     return Validity(True)
+
+
+def _check_noise_s(campaign: Campaign) -> float:
+    """What the delivered dose may be off by: the dependency's own usual time, at least a little."""
+    steady_s = campaign.steady.check_median_s if campaign.steady else None
+    return max(NOISE_S, steady_s or 0.0)
+
+
+def control_drifted(campaign: Campaign) -> str | None:
+    """Which SLO the control route missed over all valid exposures together, or None."""
+    valid = [e for e in campaign.exposures if e.validity is not None and e.validity.valid]
+    control = [sample for exposure in valid for sample in exposure.control]
+    for slo in campaign.slos:
+        bad = sum(not slo.sli.good(sample) for sample in control)
+        if log_e_above(len(control), bad, slo.bad_ratio) >= BROKEN_LOG_E:
+            return f"{slo.name}: {_ratio_text(bad, len(control))} bad"
+    return None
+
+
+def clumped(campaign: Campaign) -> int:
+    """Longest run of bad samples that neither chance explains nor the block length carries, or 0.
+
+    Chance: the number of such runs to expect of independent failures at that exposure's own bad
+    ratio (statistics.md 3.3). An arm that simply fails all the time is no clump.
+    """
+    tau = max(slo.bad_ratio for slo in campaign.slos)
+    longest = 0
+    for exposure in campaign.exposures:
+        run, ratio = exposure.longest_run, max(exposure.bad) / max(1, exposure.samples)
+        valid = exposure.validity is not None and exposure.validity.valid
+        if valid and run >= CLUMP and exposure.samples * max(tau, ratio) ** run < RARE:
+            longest = max(longest, run)
+    return longest if 4 * longest > campaign.certificate.block else 0
 
 
 def _instrument_fault(campaign: Campaign, exposure: Exposure, health: Health) -> str | None:
@@ -227,7 +263,9 @@ def bracket(campaign: Campaign) -> Bracket:
     severities = campaign.ladder.severities
     resolution = campaign.scenario.search.resolution
     confidence = campaign.scenario.search.confidence
-    if not exercised(campaign) or campaign.certificate.empty or campaign.one_sided.empty:
+    if not exercised(campaign) or clumped(campaign):
+        return Bracket(confidence=confidence)
+    if campaign.certificate.empty or campaign.one_sided.empty:
         return Bracket(confidence=confidence)
     low, high, closed = claimed_bracket(campaign.certificate, severities, resolution)
     if low is None or high is None:
@@ -250,7 +288,10 @@ def exercised(campaign: Campaign) -> bool:
         if exposure.dose is not None and exposure.validity is not None and exposure.validity.valid
     ]
     known = [given for given in doses if given.felt is not None and given.delivered is not None]
-    if not known or any(arm.any_bad for arm in campaign.arms):
+    tau = max(slo.bad_ratio for slo in campaign.slos)
+    if not known or any(
+        log_e_above(arm.samples, arm.any_bad, tau) >= BROKEN_LOG_E for arm in campaign.arms
+    ):
         return True
     return any(
         given.felt is not None and given.felt >= FELT_SHARE * given.asked + NOISE_S

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from chaosbandit.core.model import Fault
-from chaosbandit.errors import CleanupError, HarnessError
+from chaosbandit.errors import ChaosbanditError, CleanupError, HarnessError
 from chaosbandit.safety.control import Control, UnansweredError
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.restore import NotUndoneError, confirm, remedy_of
@@ -89,12 +89,12 @@ class RunGuard:
             raise
         try:
             yield
-        except Exception as error:
+        except ChaosbanditError as error:
             if not _mentions_cleanup(error):
                 await _to_its_end(lambda: self._release(fault))
             raise
         except BaseException as error:
-            # The injector may have been interrupted in its own removal: believe nothing.
+            # The injector may have failed or been interrupted in its own removal: believe nothing.
             if not _mentions_cleanup(error) and await _to_its_end(lambda: _is_gone(fault)):
                 await _to_its_end(lambda: self._release(fault))
             raise

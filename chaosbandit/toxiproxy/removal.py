@@ -66,8 +66,8 @@ class Removal:
         for step in (self._prepare, self._take_away):
             try:
                 await step()
-            except ToxiproxyError as error:
-                trouble.append(str(error))
+            except Exception as error:  # whatever it was, the rest of the removal goes on
+                trouble.append(str(error) or repr(error))
         try:
             left = await self._left()
         except ToxiproxyError as error:

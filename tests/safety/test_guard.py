@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.core.model import Fault
-from chaosbandit.errors import CleanupError, HarnessError
+from chaosbandit.errors import CleanupError, HarnessError, ToxiproxyError
 from chaosbandit.safety import watch
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
@@ -97,7 +97,20 @@ def test_several_faults_at_once(ledger: FaultLedger) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("error", [ValueError("bug"), HarnessError("refused")])
+def test_a_bug_on_the_way_out_is_no_proof_that_the_fault_is_gone(ledger: FaultLedger) -> None:
+    fault = a_fault()
+
+    async def run() -> None:
+        async with RunGuard("run001", ledger) as guard:
+            with pytest.raises(ValueError, match="bug"):
+                async with guard.guard(fault):
+                    raise ValueError("bug")
+            assert written(ledger) == [fault.name]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [ToxiproxyError("odd", 500), HarnessError("refused")])
 def test_error_after_a_verified_removal_strikes_the_fault_out(
     ledger: FaultLedger, error: Exception
 ) -> None:

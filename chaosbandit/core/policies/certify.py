@@ -165,7 +165,7 @@ class _Reading:
     def _bet_broke(self, side: _Side) -> Expose:
         bets = tuple(
             min(max(min(belief.mean_given(side.arm, 0, side.arm + 1),
-                        tau * math.exp(side.missing)), 1.02 * tau), (1.0 + tau) / 2)
+                        tau * math.exp(min(side.missing, 700.0))), 1.02 * tau), (1.0 + tau) / 2)
             for belief, tau in self._slos()
         )  # fmt: skip
         quarter = min(_SHARE * self.campaign.spent_samples, side.samples / 4)
