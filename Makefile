@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench clean-venv
+.PHONY: demo test check format bench bench-demo clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -30,9 +30,11 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## the figures the README names
-	$(BIN)/python benchmarks/search.py
-	$(BIN)/python benchmarks/demo.py
+bench: $(STAMP)  ## samples per bracket and how often it is wrong, simulated
+	$(BIN)/python benchmarks/search.py $(ARGS)
+
+bench-demo: $(STAMP)  ## does the demo's bracket contain the breaking point? ten seeds a server
+	$(BIN)/python benchmarks/demo.py $(ARGS)
 
 clean-venv:
 	rm -rf $(VENV)
