@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 OWN_EVIDENCE = math.log(3.0)  # what a reported arm must show on its own samples
-_ROWS = 256  # blocks examined at a time in `_peaks`: bounds memory, changes nothing
+_ROWS = 256  # blocks examined at a time in `_reached`: bounds memory, changes nothing
 _SLACK = 1e-9
 # Odds of the alternatives in the one-ratio tests, as multiples of the odds of tau.
 _ODDS_STEPS = tuple(math.exp(0.1 * 1.2**i) for i in range(24))  # 1.1 to 750
