@@ -39,12 +39,6 @@ class Probing:
     async def steady_state(self) -> None:
         """All SLOs on control and canary first; if they are not met nothing is injected."""
         met, why = await self._both_routes(Phase.STEADY)
-        overloads = self.prober.health().overloads
-        if overloads:
-            raise HarnessError(
-                f"the prober could not send {overloads} requests in steady state; lower "
-                "traffic.rate or raise this machine's limit of open files"
-            )
         self.record(judge.steady_measured(self.campaign(), met, why, self.clock.now_s()))
         if not met:
             raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
@@ -93,6 +87,12 @@ class Probing:
             self.record(Observed(phase, None, (sample,)))
 
         await self.stream(feed, receive, {})
+        overloads = self.prober.health().overloads
+        if overloads:
+            raise HarnessError(
+                f"the prober could not send {overloads} requests at severity 0; lower "
+                "traffic.rate or raise this machine's limit of open files"
+            )
         return verdict or (False, "steady state could not be measured")
 
     async def wash_out(self, n: int, limit_s: float) -> tuple[bool, str]:

@@ -71,6 +71,12 @@ def test_a_prober_that_cannot_send_is_not_the_targets_fault() -> None:
     assert not isinstance(raised.value, SteadyStateError)
 
 
+def test_nor_is_it_when_the_target_is_looked_at_once_more() -> None:
+    probe, _ = probing(scenario(), Overloaded(lambda severity: 1.0, generator(0)))
+    with pytest.raises(HarnessError, match="could not send 7 requests"):
+        asyncio.run(probe.still_steady())
+
+
 @pytest.mark.parametrize(("ratio", "back"), [(0.0, True), (1.0, False)])
 def test_a_wash_out_ends_when_the_path_is_well(ratio: float, back: bool) -> None:
     target = world(lambda severity: 0.0)

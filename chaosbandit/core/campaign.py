@@ -364,14 +364,12 @@ def _in_exposure(
         bad=_add(current.bad, flags),
     )
     campaign = replace(campaign, current=current, spent_samples=campaign.spent_samples + 1)
-    decision = campaign.decisions[event.decision]
+    campaign, decision = _learn(campaign, current.arm, flags), campaign.decisions[event.decision]
     if isinstance(decision, Expose) and decision.purpose is Purpose.BROKE:
         # Our own lag must not count for "broke": what the target took is measured from the send.
         took = replace(sample, latency_s=sample.latency_s - max(0.0, sample.lag_s))
-        return _bet(
-            _learn(campaign, current.arm, flags), event.decision, bad_flags(campaign.slos, took)
-        )
-    return _bet(_learn(campaign, current.arm, flags), event.decision, flags)
+        flags = bad_flags(campaign.slos, took)
+    return _bet(campaign, event.decision, flags)
 
 
 def _learn(campaign: Campaign, number: int, flags: tuple[bool, ...]) -> Campaign:

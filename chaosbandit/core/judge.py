@@ -170,8 +170,7 @@ def _check_noise_s(campaign: Campaign) -> float:
 
 def control_drifted(campaign: Campaign) -> str | None:
     """Which SLO the control route missed over all valid exposures together, or None."""
-    valid = [e for e in campaign.exposures if e.validity is not None and e.validity.valid]
-    control = [sample for exposure in valid for sample in exposure.control]
+    control = [sample for exposure in _valid(campaign) for sample in exposure.control]
     for slo in campaign.slos:
         bad = sum(not slo.sli.good(sample) for sample in control)
         if log_e_above(len(control), bad, slo.bad_ratio) >= BROKEN_LOG_E:
@@ -187,10 +186,9 @@ def clumped(campaign: Campaign) -> int:
     """
     tau = max(slo.bad_ratio for slo in campaign.slos)
     longest = 0
-    for exposure in campaign.exposures:
+    for exposure in _valid(campaign):
         run, ratio = exposure.longest_run, max(exposure.bad) / max(1, exposure.samples)
-        valid = exposure.validity is not None and exposure.validity.valid
-        if valid and run >= CLUMP and exposure.samples * max(tau, ratio) ** run < RARE:
+        if run >= CLUMP and exposure.samples * max(tau, ratio) ** run < RARE:
             longest = max(longest, run)
     return longest if 4 * longest > campaign.certificate.block else 0
 
@@ -216,7 +214,7 @@ def washed_out(
     steady_s = campaign.steady.canary_p95_s if campaign.steady else math.inf
     upper_s = 1.25 * max(steady_s, quantile_s(control, 0.95)) + 0.010
     middle_s = median_latency_s(tuple(newest)) or 0.0
-    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in newest)
+    bad = _any_bad(campaign, newest)
     found = (
         f"{bad} of the last {len(newest)} bad{_all_alike(newest)}, median {middle_s * 1000:.0f} ms"
     )
@@ -226,9 +224,7 @@ def washed_out(
 
 def plainly_sick(campaign: Campaign, samples: Sequence[Sample]) -> bool:
     """Whether a whole window of the newest samples, in order of completion, is bad."""
-    newest = samples[-WASHOUT_WINDOW:]
-    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in newest)
-    return bad == WASHOUT_WINDOW
+    return _any_bad(campaign, samples[-WASHOUT_WINDOW:]) == WASHOUT_WINDOW
 
 
 def _all_alike(samples: Sequence[Sample]) -> str:
@@ -240,8 +236,7 @@ def _all_alike(samples: Sequence[Sample]) -> str:
 
 def control_sick(campaign: Campaign, control: Sequence[Sample]) -> bool:
     """Whether half or more of these control samples are bad: then control vouches for nothing."""
-    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in control)
-    return 2 * bad >= len(control)
+    return 2 * _any_bad(campaign, control) >= len(control)
 
 
 def check_well(campaign: Campaign, checks: Sequence[Sample]) -> bool:
@@ -282,11 +277,7 @@ def exercised(campaign: Campaign) -> bool:
     """False when doses arrived at the dependency and were felt at no arm: the path is not used."""
     if campaign.ladder.kind != "latency":
         return True
-    doses = [
-        exposure.dose
-        for exposure in campaign.exposures
-        if exposure.dose is not None and exposure.validity is not None and exposure.validity.valid
-    ]
+    doses = [exposure.dose for exposure in _valid(campaign) if exposure.dose is not None]
     known = [given for given in doses if given.felt is not None and given.delivered is not None]
     tau = max(slo.bad_ratio for slo in campaign.slos)
     if not known or any(
@@ -336,6 +327,16 @@ def _verdict(campaign: Campaign, between: Bracket, number: int) -> Verdict:
         how = f"certified at {sure}" if measured else "implied by monotonicity"
         sentence = f"{text}: {kind}, {counts}, {how}"
     return Verdict(kind, campaign.ladder.name, severity, sentence, arm.samples, arm.bad, measured)
+
+
+def _valid(campaign: Campaign) -> list[Exposure]:
+    """The exposures whose gains were kept."""
+    return [e for e in campaign.exposures if e.validity is not None and e.validity.valid]
+
+
+def _any_bad(campaign: Campaign, samples: Sequence[Sample]) -> int:
+    """How many of the samples are bad in at least one SLO."""
+    return sum(any(bad_flags(campaign.slos, sample)) for sample in samples)
 
 
 def _ratio_text(bad: int, n: int) -> str:
