@@ -111,6 +111,18 @@ class Safety(Protocol):
         ...
 
 
+class KillSwitch(Protocol):
+    """Lets people outside of the run end it: a file or a URL that says freeze."""
+
+    async def pulled(self) -> str | None:
+        """Why nothing may be injected now, or None; what cannot be asked counts as pulled."""
+        ...
+
+    async def wait(self) -> str:
+        """Look every second; returns why, as soon as it is pulled."""
+        ...
+
+
 class Sink(Protocol):
     """Hears every event of a run, in order, before the engine acts on it."""
 

@@ -80,12 +80,17 @@ class Variant:
     toxics: tuple[Toxic, ...]
 
 
+Bypass = str | tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """All that any process needs to undo one injection, with or without this one.
 
     `name` is our proxy `cb.<run>.<expiry>.<n>.<original>`. With `restores` set, the operator's
     proxy of that name on the same `listen` and `upstream` was replaced and must come back clean.
+    `check` is a URL answered through the path; `bypass` is the operator's own way around a proxy
+    that cannot be repaired: a URL to POST to, or a command with its arguments.
     """
 
     run: str
@@ -96,6 +101,8 @@ class Fault:
     restores: str | None
     expires_epoch_s: int
     toxics: tuple[Toxic, ...]
+    check: str | None = None
+    bypass: Bypass | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.model import Bypass
 from chaosbandit.core.slo import SLO, ErrorBudget
 
 EMBEDDED = "embedded"
@@ -20,6 +21,7 @@ class Proxy:
     upstream: str  # host:port
     listen: str | None = None  # host:port; needed in `canary`
     check: str | None = None  # URL of the dependency through the proxy, for the delivered dose
+    bypass: Bypass | None = None  # what leads traffic around a proxy that cannot be repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Guardrails:
     max_exposure_s: float = 30.0
     abort_if_bad_in_a_row: int = 20
     max_unresolved: int = 5  # above the highest severity believed to hold
+    freeze: tuple[str, ...] = ()  # files and URLs; while one is there nothing may be injected
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaosbandit.core.model import Fault, Toxic
-from chaosbandit.core.names import parse_name
+from chaosbandit.core.model import Bypass, Fault, Toxic
+from chaosbandit.core.names import owner
 from chaosbandit.safety.durable import remove_durably, write_durably
 
 _VERSION = 1
@@ -64,7 +64,7 @@ class FaultLedger:
         Raises:
             ValueError: the name is not one of ours.
         """
-        if parse_name(name) is None:
+        if owner(name) is None:
             raise ValueError(f"found {name!r} as a fault's name, wanted cb.<run>.<expiry>.<n>.<x>")
         return self.directory / f"{name}.json"
 
@@ -96,7 +96,7 @@ class FaultLedger:
         """Every fault still written down, and every file that cannot be read."""
         entries: list[Entry] = []
         damaged: list[Damaged] = []
-        for path in sorted(self.directory.glob("cb.*.json")):
+        for path in sorted(self.directory.glob("cb[.-]*.json")):
             try:
                 entries.append(_read(path))
             except FileNotFoundError:
@@ -145,7 +145,16 @@ def fault_from_json(content: object) -> Fault:
         restores=restores,
         expires_epoch_s=_field(fields, "expires_epoch_s", int),
         toxics=tuple(_toxic(_object(toxic, "toxic")) for toxic in toxics),
+        check=_field({"check": None, **fields}, "check", str, type(None)),
+        bypass=_bypass({"bypass": None, **fields}),
     )
+
+
+def _bypass(fields: Mapping[str, Any]) -> Bypass | None:
+    value = _field(fields, "bypass", str, list, type(None))
+    if isinstance(value, list):
+        return tuple(_field({"bypass": word}, "bypass", str) for word in value)
+    return None if value is None else str(value)
 
 
 def _toxic(fields: Mapping[str, Any]) -> Toxic:
@@ -163,7 +172,7 @@ def _read(path: Path) -> Entry:
     if content.get("version") != _VERSION:
         raise ValueError(f"found version {content.get('version')!r}, wanted {_VERSION}")
     fault = fault_from_json(content.get("fault"))
-    if f"{fault.name}.json" != path.name or parse_name(fault.name) is None:
+    if f"{fault.name}.json" != path.name or owner(fault.name) is None:
         raise ValueError(f"found fault {fault.name!r}, wanted the one its file is named after")
     return Entry(fault, content.get("server_dies_with_run") is True)
 

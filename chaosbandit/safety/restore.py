@@ -38,6 +38,8 @@ class Remedy:
     restores: str | None
     toxics: tuple[str, ...] = ()  # names of those we made
     server_dies_with_run: bool = False  # a server embedded in the run takes its faults with it
+    check: str | None = None  # a URL answered through the path
+    bypass: str | tuple[str, ...] | None = None  # the operator's way around it: URL or command
 
 
 def remedy_of(fault: Fault, *, server_dies_with_run: bool = False) -> Remedy:
@@ -50,6 +52,8 @@ def remedy_of(fault: Fault, *, server_dies_with_run: bool = False) -> Remedy:
         restores=fault.restores,
         toxics=tuple(toxic.name for toxic in fault.toxics),
         server_dies_with_run=server_dies_with_run,
+        check=fault.check,
+        bypass=fault.bypass,
     )
 
 

@@ -119,6 +119,7 @@ class Watchdog:
         from chaosbandit.safety.restore import Remedy
 
         fault = message["fault"]
+        bypass = fault["bypass"]
         left_s = fault["expires_epoch_s"] - time.time()
         if left_s <= 0:
             self._answer({"refused": fault["name"], "why": "its expiry is in the past"})
@@ -131,6 +132,8 @@ class Watchdog:
             restores=fault["restores"],
             toxics=tuple(message["toxics"]),
             server_dies_with_run=message["server_dies_with_run"],
+            check=fault["check"],
+            bypass=tuple(bypass) if isinstance(bypass, list) else bypass,
         )
         armed = Armed(
             remedy, Control(remedy.server), Path(message["ledger"]), time.monotonic() + left_s

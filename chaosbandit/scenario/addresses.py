@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from chaosbandit.core.model import Bypass
 from chaosbandit.core.scenario import EMBEDDED
 from chaosbandit.scenario.spelling import WantedError, text
 
@@ -15,6 +16,7 @@ HOST_PORT_PATTERN = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
 URL_PATTERN = r"^https?://.+$"
 LONGEST_URL = 4096
 
+A_BYPASS = "a URL to POST to, or a command as a list such as [/usr/local/bin/route-around, now]"
 A_URL = "an http or https URL, such as http://127.0.0.1:8080/product/{n}"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?")
@@ -72,6 +74,32 @@ def header_value(value: object) -> str:
     if not _HEADER_VALUE.fullmatch(found):
         raise WantedError("one line of printable text, with no space at either end")
     return found
+
+
+def freeze(value: object) -> str:
+    """A kill switch: the absolute path of a file, or a URL."""
+    found = text(value)
+    if found.startswith("/"):
+        if len(found) > LONGEST_URL or not found.isprintable():
+            raise WantedError(f"a path of at most {LONGEST_URL} printable characters")
+        return found
+    if "://" not in found:
+        raise WantedError("the absolute path of a file, such as /etc/chaosbandit/freeze, or a URL")
+    return url(found)
+
+
+def bypass(value: object) -> Bypass:
+    """A URL, or a command as a list: an absolute path and its arguments, run without a shell."""
+    if not isinstance(value, list):
+        if isinstance(value, str) and "://" not in value:
+            raise WantedError(A_BYPASS + " (a command is a list of words: there is no shell)")
+        return url(value)
+    words = tuple(text(word) for word in value)
+    if not words or len(words) > 100 or not words[0].startswith("/"):
+        raise WantedError(A_BYPASS)
+    if any(len(word) > LONGEST_URL or "\0" in word for word in words):
+        raise WantedError(f"words of at most {LONGEST_URL} characters")
+    return words
 
 
 def _split(value: object) -> SplitResult:

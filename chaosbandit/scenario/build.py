@@ -17,7 +17,7 @@ def scenario_of(document: shape.Document) -> Scenario:
         toxiproxy=document.toxiproxy,
         topology=document.topology,
         proxies=tuple(
-            Proxy(name, proxy.upstream, proxy.listen, proxy.check)
+            Proxy(name, proxy.upstream, proxy.listen, proxy.check, proxy.bypass)
             for name, proxy in document.proxies.items()
         ),
         traffic=_traffic(document.traffic),
@@ -79,6 +79,7 @@ def _guardrails(keys: shape.GuardrailKeys) -> Guardrails:
         max_exposure_s=keys.max_exposure,
         abort_if_bad_in_a_row=keys.abort_if_bad_in_a_row,
         max_unresolved=keys.max_unresolved,
+        freeze=keys.freeze,
     )
 
 

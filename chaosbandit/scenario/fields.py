@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from chaosbandit.core import policies
+from chaosbandit.core import model, policies
 from chaosbandit.core.slo import SLI
 from chaosbandit.scenario import addresses, conditions, spelling
 from chaosbandit.scenario.spelling import Amount, WantedError
@@ -115,6 +115,22 @@ NumberedUrl = Annotated[str, reads(addresses.numbered_url), _URL]
 # Keys that may be left out, but not left empty: a guardrail without a value is a mistake.
 ListenAddress = Annotated[str | None, reads(addresses.host_port), _ADDRESS]
 CheckUrl = Annotated[str | None, reads(addresses.url), _URL]
+Bypass = Annotated[
+    model.Bypass | None,
+    reads(addresses.bypass),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _or_variable(addresses.URL_PATTERN)},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
+            ]
+        }
+    ),
+]
+FreezePlace = Annotated[
+    str, reads(addresses.freeze), _text(_or_variable("^/|" + addresses.URL_PATTERN))
+]
+Freeze = tuple[FreezePlace, ...]
 ControlUrl = Annotated[str | None, reads(addresses.numbered_url), _URL]
 Toxiproxy = Annotated[
     str, reads(addresses.toxiproxy), _text(_or_variable("^embedded$|" + addresses.URL_PATTERN))

@@ -46,6 +46,12 @@ class ProxyKeys(_Keys):
         "http://127.0.0.1:9101/stock/1",
         None,
     )
+    bypass: f.Bypass = key(
+        "Your own way around this proxy, should Toxiproxy hang: a URL that gets a POST, or a "
+        "command as a list of words. It is used once when a removal cannot be confirmed.",
+        ["/usr/local/bin/route-around", "inventory"],
+        None,
+    )
 
     @model_validator(mode="after")
     def _no_loop(self) -> ProxyKeys:
@@ -196,6 +202,13 @@ class GuardrailKeys(_Keys):
     )
     max_unresolved: f.Limit = key(
         "Requests under way above the highest severity believed to hold.", 3, 5
+    )
+    freeze: f.Freeze = Field(
+        default=(),
+        max_length=10,
+        description="Kill switches: while one of these files exists, or one of these URLs answers "
+        "2xx instead of 404, nothing is injected and a standing fault is removed.",
+        examples=[["/etc/chaosbandit/freeze", "https://ops.example.com/freeze/storefront"]],
     )
 
 

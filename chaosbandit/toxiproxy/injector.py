@@ -94,6 +94,8 @@ class ToxiproxyInjector:
             restores=name if self._canary else None,
             expires_epoch_s=expires_epoch_s,
             toxics=variant.toxics if variant is not None else (),
+            check=proxy.check if self._canary else None,
+            bypass=proxy.bypass,
         )
 
     @asynccontextmanager

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from chaosbandit.core.names import ParsedName, fault_name, parse_name
+from chaosbandit.core.names import (
+    ParsedLease,
+    ParsedName,
+    fault_name,
+    lease_name,
+    owner,
+    parse_lease,
+    parse_name,
+)
 
 
 def test_name_carries_everything_needed_to_clean_up() -> None:
@@ -65,3 +73,24 @@ def test_parts_that_could_not_be_read_back_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="no proxy name can be made"):
         fault_name(run, expires_epoch_s, n, original)
+
+
+def test_a_lease_is_read_back_from_its_name() -> None:
+    name = lease_name("run001", 1_900_000_000)
+    assert name == "cb-lease.run001.1900000000"
+    assert parse_lease(name) == ParsedLease("run001", 1_900_000_000)
+    assert parse_name(name) is None
+    assert owner(name) == owner("cb.run001.1900000000.1.inventory") == "run001"
+
+
+@pytest.mark.parametrize(
+    "name", ["cb-lease.run.1", "cb-lease.run001.01", "cb-lease.run001.1.x", "xcb-lease.run001.1"]
+)
+def test_what_is_no_lease_is_nobodys(name: str) -> None:
+    assert parse_lease(name) is None
+    assert owner(name) is None
+
+
+def test_no_lease_is_named_so_that_it_could_not_be_read() -> None:
+    with pytest.raises(ValueError, match="wanted a run of 6-16"):
+        lease_name("RUN001", 1)

@@ -29,6 +29,8 @@ def a_fault(n: int = 1, restores: str | None = "inventory") -> Fault:
         restores=restores,
         expires_epoch_s=1790000000,
         toxics=(Toxic("latency", {"latency": 5, "jitter": 0}, "upstream", 0.5),),
+        check="http://127.0.0.1:9101/stock/1",
+        bypass=("/usr/local/bin/around", "inventory") if n == 1 else "http://127.0.0.1:1/around",
     )
 
 
