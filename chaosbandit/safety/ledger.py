@@ -124,6 +124,8 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
     """A fault as plain JSON values."""
     content = asdict(fault)
     content["toxics"] = [asdict(toxic) for toxic in fault.toxics]
+    if isinstance(fault.bypass, tuple):
+        content["bypass"] = list(fault.bypass)
     return content
 
 
