@@ -12,9 +12,10 @@ from the header's seed, so the same loop runs on `chaosbandit.sim` and a journal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 from chaosbandit.core import guardrail, judge
 from chaosbandit.core.campaign import (
@@ -47,7 +48,7 @@ from chaosbandit.errors import (
     HarnessError,
     TargetError,
 )
-from chaosbandit.ports import Clock, Injector, Prober, Safety, Sink
+from chaosbandit.ports import Clock, Injector, KillSwitch, Prober, Safety, Sink
 from chaosbandit.probing import Probing
 from chaosbandit.sending import Batch, Sending
 
@@ -93,10 +94,11 @@ class Engine:
         prober: Prober,
         safety: Safety,
         sinks: Iterable[Sink] = (),
+        kill_switch: KillSwitch | None = None,
     ) -> None:
         self.scenario, self.policy, self.header = scenario, policy, header
         self.clock, self.injector, self.prober, self.safety = clock, injector, prober, safety
-        self.sinks = tuple(sinks)
+        self.sinks, self.kill_switch = tuple(sinks), kill_switch
         self.campaign = opening(scenario)
         self.interrupt_exit = Exit.SIGINT  # the shell's word for what interrupts this run
         self._probing = Probing(scenario, clock, prober, lambda: self.campaign, self._record)
@@ -175,6 +177,9 @@ class Engine:
             self._probing.clean_via = dict.fromkeys((Route.CANARY, Route.CONTROL), injected.address)
 
     async def _to_the_end(self) -> Ending:
+        pulled = await self._pulled()
+        if pulled is not None:
+            return Ending(pulled, Exit.GUARDRAIL)
         await self._probing.steady_state()
         while True:
             decided = self._decide(unresolved=0)
@@ -183,7 +188,9 @@ class Engine:
                 if judge.bracket(self.campaign).broke is not None:
                     await self._probing.still_steady()
                 return self._stop(decided.decision)
-            await self._expose(decided.n, decided.decision)
+            pulled = await self._pulled() or await self._expose(decided.n, decided.decision)
+            if pulled is not None:
+                return Ending(pulled, Exit.GUARDRAIL)
             if self.campaign.washouts_failed:  # a sick target gets a second look, not a fault
                 last = self.campaign.exposures[-1].n
                 await self._probing.wash_out(last, self.scenario.timing.washout_s)
@@ -221,8 +228,11 @@ class Engine:
 
     # --- one exposure -----------------------------------------------------------------------------
 
-    async def _expose(self, number: int, decision: Expose) -> None:
-        """Write down, inject, warm up, measure, drain, remove, wash out, judge."""
+    async def _expose(self, number: int, decision: Expose) -> str | None:
+        """Write down, inject, warm up, measure, drain, remove, wash out, judge.
+
+        Returns why the kill switch was pulled, if it was: then the fault is gone at once.
+        """
         n, now_s = len(self.campaign.exposures) + 1, self.clock.now_s()
         fault = self._plan(decision)
         variant = decision.variant
@@ -233,8 +243,12 @@ class Engine:
             async with self.safety.guard(fault), self.injector.inject(fault) as injected:
                 sending.started_s = self.clock.now_s()
                 via = {Route.CANARY: injected.address} if injected.address else {}
-                await self._probing.stream(sending.feed, sending.receive, via)
+                stream = self._probing.stream(sending.feed, sending.receive, via)
+                pulled = await self._until_pulled(stream)
             health = self.prober.health()
+            if pulled is not None:
+                validity = Validity(False, pulled)
+                return pulled
             back, why = await self._probing.wash_out(n, self.scenario.timing.washout_s)
             validity = self._judge(sending, health) if back else _not_back(why)
         except ChaosbanditError as error:
@@ -245,6 +259,28 @@ class Engine:
             self._end_exposure(n, sending, validity, health)
         if sending.refused is not None:
             raise TargetError(sending.refused)
+        return None
+
+    async def _pulled(self) -> str | None:
+        return None if self.kill_switch is None else await self.kill_switch.pulled()
+
+    async def _until_pulled(self, stream: Coroutine[Any, Any, None]) -> str | None:
+        """See `stream` to its end, unless the kill switch is pulled; then returns why, at once."""
+        if self.kill_switch is None:
+            await stream
+            return None
+        sent = asyncio.ensure_future(stream)
+        switch = asyncio.ensure_future(self.kill_switch.wait())
+        try:
+            await asyncio.wait((sent, switch), return_when=asyncio.FIRST_COMPLETED)
+            pulled = switch.result() if switch.done() else None
+        finally:
+            for task in (sent, switch):
+                task.cancel()
+            await asyncio.gather(sent, switch, return_exceptions=True)
+        if pulled is None:
+            sent.result()
+        return pulled
 
     def _plan(self, decision: Expose) -> Fault:
         longest_s = self.scenario.guardrails.max_exposure_s

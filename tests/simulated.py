@@ -17,7 +17,7 @@ from chaosbandit.core.policies import Policy, policy
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.engine import Engine
-from chaosbandit.ports import Feed, Sink
+from chaosbandit.ports import Feed, KillSwitch, Sink
 from chaosbandit.sim import World
 
 AVAILABILITY = SLO("availability", SLI("status in 2xx-3xx", ((200, 399),)), 0.99)
@@ -155,6 +155,7 @@ def engine(
     seed: int = 0,
     sinks: Iterable[Sink] = (),
     by: Policy | None = None,
+    kill_switch: KillSwitch | None = None,
 ) -> Engine:
     """The real engine on a simulated world."""
     return Engine(
@@ -166,6 +167,7 @@ def engine(
         prober=simulated,
         safety=simulated,
         sinks=sinks,
+        kill_switch=kill_switch,
     )
 
 
@@ -176,9 +178,10 @@ def run(
     seed: int = 0,
     sinks: Iterable[Sink] = (),
     by: Policy | None = None,
+    kill_switch: KillSwitch | None = None,
 ) -> Campaign:
     """One whole run."""
-    running = engine(asked, simulated, seed=seed, sinks=sinks, by=by)
+    running = engine(asked, simulated, seed=seed, sinks=sinks, by=by, kill_switch=kill_switch)
 
     async def whole_run() -> None:
         await running.run()

@@ -911,3 +911,71 @@ def test_an_arm_that_always_fails_is_no_clump() -> None:
     assert max(exposure.longest_run for exposure in campaign.exposures) >= 2
     assert judge.clumped(campaign) == 0
     assert exit_of(campaign) == Exit.ANSWERED
+
+
+# --- the kill switch ------------------------------------------------------------------------------
+
+
+class Switch:
+    """A kill switch that is pulled at the n-th look, or while an exposure stands."""
+
+    def __init__(self, at_look: float = math.inf, after_samples: float = math.inf) -> None:
+        self.at_look, self.after_samples = at_look, after_samples
+        self.looks = 0
+        self.heard = Heard()
+
+    async def pulled(self) -> str | None:
+        self.looks += 1
+        return "kill switch: /freeze says freeze" if self.looks >= self.at_look else None
+
+    async def wait(self) -> str:
+        while True:
+            await asyncio.sleep(0)
+            measured = [
+                event
+                for event in self.heard.events
+                if isinstance(event, Observed) and event.phase in (Phase.WARMUP, Phase.MEASURE)
+            ]
+            if len(measured) >= self.after_samples:
+                return "kill switch: /freeze says freeze"
+
+
+def test_a_pulled_kill_switch_lets_nothing_begin() -> None:
+    switch, simulated = Switch(at_look=1), world(cliff(0.2))
+    campaign = run(scenario(), simulated, kill_switch=switch)
+    assert simulated.calls == []
+    assert not campaign.steady_samples
+    assert exit_of(campaign) == Exit.GUARDRAIL
+    assert stopped(campaign).reason == "kill switch: /freeze says freeze"
+    assert stopped(campaign).clean
+
+
+def test_the_kill_switch_is_looked_at_before_each_exposure() -> None:
+    for look in (2, 3, 4):
+        switch, simulated = Switch(at_look=look), world(cliff(0.2))
+        campaign = run(scenario(), simulated, kill_switch=switch)
+        assert len(campaign.exposures) == look - 2
+        assert nothing_left(simulated)
+        assert exit_of(campaign) == Exit.GUARDRAIL
+        assert stopped(campaign).clean
+
+
+def test_a_standing_fault_goes_at_once_when_the_kill_switch_is_pulled() -> None:
+    switch = Switch(after_samples=30)
+    simulated = Polite(cliff(0.2), generator(1))
+    campaign = run(scenario(), simulated, sinks=[switch.heard], kill_switch=switch)
+    assert nothing_left(simulated)
+    *_, ended = (event for event in switch.heard.events if isinstance(event, ExposureEnded))
+    assert not ended.validity.valid
+    assert ended.validity.why == "kill switch: /freeze says freeze"
+    assert exit_of(campaign) == Exit.GUARDRAIL
+    assert stopped(campaign).clean  # the path was looked at after the removal
+    assert campaign.washed_out == ended.n
+
+
+def test_a_switch_nobody_pulls_changes_nothing() -> None:
+    switch, heard, untouched = Switch(), Heard(), Heard()
+    run(SHORT, Polite(cliff(0.2), generator(1)), sinks=[heard], kill_switch=switch)
+    run(SHORT, Polite(cliff(0.2), generator(1)), sinks=[untouched])
+    assert words(heard.events) == words(untouched.events)
+    assert switch.looks == 1 + sum(isinstance(e, ExposureStarted) for e in heard.events)

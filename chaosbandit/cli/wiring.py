@@ -27,6 +27,7 @@ from chaosbandit.report.json import to_json
 from chaosbandit.report.live import progress
 from chaosbandit.report.result import result_of
 from chaosbandit.report.text import to_text
+from chaosbandit.safety.freeze import Freeze, default_places
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.scenario import Loaded, refuse_embedded_canary
@@ -98,6 +99,8 @@ async def _run(
         guard = await stack.enter_async_context(
             RunGuard(run, FaultLedger(), own_servers=[server] if options.own_server else ())
         )
+        places = (*default_places(os.environ), *scenario.guardrails.freeze)
+        freeze = await stack.enter_async_context(Freeze(places))
         prober = await stack.enter_async_context(
             OpenLoopProber(
                 scenario.traffic, _check_url(scenario), clock, _check_timeout_s(scenario)
@@ -127,6 +130,7 @@ async def _run(
             prober=prober,
             safety=guard,
             sinks=sinks,
+            kill_switch=freeze,
         )
         interrupts.engine = engine
         campaign = await engine.run()

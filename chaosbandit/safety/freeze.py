@@ -1,0 +1,148 @@
+"""The kill switch: files and URLs by which people outside of a run end it (`ports.KillSwitch`).
+
+A file freezes while it exists; a URL while it answers 2xx. 404 and 410 say that there is no freeze.
+Whatever cannot be asked counts as frozen: nobody should have to repair the switch to stop a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+PERIOD_S = 1.0
+LOOK_S = 1.0  # longest wait for a file system or a server to answer
+TRIES = 2  # of a URL that gives no clear answer
+_NO_FREEZE = (404, 410)
+_LONGEST_REASON = 200  # characters of what the file or the answer says
+
+
+def default_places(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The switches every run looks at: one for this machine and one for this user."""
+    state = environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return "/etc/chaosbandit/freeze", str(base / "chaosbandit" / "freeze")
+
+
+class Freeze:
+    """Looks at `places`, absolute paths and URLs; `async with` it to close its connections."""
+
+    def __init__(
+        self, places: Sequence[str], *, period_s: float = PERIOD_S, look_s: float = LOOK_S
+    ) -> None:
+        self.places = tuple(dict.fromkeys(places))
+        self._period_s = period_s
+        self._look_s = look_s
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+
+    async def pulled(self) -> str | None:
+        """Why nothing may be injected now, or None; all places are looked at side by side."""
+        found = await asyncio.gather(*(self.look(place) for place in self.places))
+        return next((why for why in found if why is not None), None)
+
+    async def wait(self) -> str:
+        """Look every second; returns why, as soon as it is pulled."""
+        while True:
+            await asyncio.sleep(self._period_s)
+            why = await self.pulled()
+            if why is not None:
+                return why
+
+    async def look(self, place: str) -> str | None:
+        """Why this one place freezes, or None."""
+        if place.startswith("/"):
+            return await self._look_at_file(Path(place))
+        why = "kill switch"
+        for _ in range(TRIES):
+            try:
+                async with asyncio.timeout(self._look_s):
+                    return await self._look_at_url(place)
+            except TimeoutError:
+                why = f"kill switch: {place} gave no answer within {self._look_s:g} s"
+            except (httpx.HTTPError, httpx.InvalidURL, _UnclearError) as error:
+                why = f"kill switch: {place} cannot be asked: {error or type(error).__name__}"
+        return why + "; as long as that is so nothing is injected"
+
+    async def _look_at_file(self, path: Path) -> str | None:
+        """In a daemon thread of its own: a file system that hangs must not hold the process."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str | None] = loop.create_future()
+
+        def say(found: str | None) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
+        def look() -> None:
+            found = _found_at(path)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(say, found)
+
+        threading.Thread(target=look, daemon=True, name="kill-switch").start()
+        try:
+            async with asyncio.timeout(self._look_s):
+                return await answer
+        except TimeoutError:
+            return (
+                f"kill switch: the file system of {path} gave no answer within {self._look_s:g} s"
+            )
+
+    async def _look_at_url(self, url: str) -> str | None:
+        if self._http is None:
+            self._http = httpx.AsyncClient(trust_env=False, timeout=self._look_s)
+        async with self._http.stream("GET", url, headers={"Cache-Control": "no-cache"}) as response:
+            if response.status_code in _NO_FREEZE:
+                return None
+            if not response.is_success:
+                raise _UnclearError(
+                    f"it answered {response.status_code}, wanted 404 (go on) or 200 (freeze)"
+                )
+            async for chunk in response.aiter_bytes(4096):
+                return _frozen_by(url, chunk)
+            return _frozen_by(url, b"")
+
+
+class _UnclearError(Exception):
+    """A URL answers, but neither yes nor no."""
+
+
+def _found_at(path: Path) -> str | None:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"kill switch: {path} cannot be looked at ({error.strerror or error})"
+    return _frozen_by(str(path), _content(path))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""  # it exists: that is all that counts
+
+
+def _frozen_by(place: str, content: bytes) -> str:
+    lines = content.decode(errors="replace").strip().splitlines()
+    said = "".join(c for c in lines[0] if c.isprintable())[:_LONGEST_REASON] if lines else ""
+    return f"kill switch: {place} says freeze" + (f": {said}" if said else "")
