@@ -207,7 +207,7 @@ def soon(true: Callable[[], bool], within_s: float = 8.0) -> bool:
 
 def ledger_files(state: Path) -> list[str]:
     """Faults that are still written down; the lock of a killed run is no fault."""
-    return sorted(path.name for path in (state / "chaosbandit" / "faults").glob("cb.*"))
+    return sorted(path.name for path in (state / "chaosbandit" / "faults").glob("cb[.-]*"))
 
 
 def journals(state: Path) -> list[Path]:
