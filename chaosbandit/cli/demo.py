@@ -41,6 +41,8 @@ def demo(
     Starts the storefront (a control and a canary instance), its inventory and a Toxiproxy as
     separate processes on free loopback ports, and stops them all at the end.
     """
+    import os
+
     from chaosbandit.cli.output import telling
     from chaosbandit.cli.targets import host_of, refuse_unmeant, server_named
     from chaosbandit.core.scenario import EMBEDDED
@@ -49,13 +51,18 @@ def demo(
     with telling(as_json):
         if crash and prove:
             raise UsageError("found --crash and --prove, wanted one of them; run demo twice")
+        from chaosbandit.scenario.project import rules_for
+
         server = None if toxiproxy == EMBEDDED else server_named(toxiproxy)
+        rules = rules_for(None, os.environ)
         if server is not None:
-            refuse_unmeant([host_of(server)], yes)
+            refuse_unmeant([host_of(server)], yes, rules)
         from chaosbandit.cli import stage
         from chaosbandit.cli.wiring import RunOptions
 
-        options = RunOptions(as_json=as_json, seed=seed, journal=journal, yes=yes, quiet=quiet)
+        options = RunOptions(
+            as_json=as_json, seed=seed, journal=journal, yes=yes, quiet=quiet, rules=rules
+        )
         if crash:
             code = stage.crash(options, server)
         else:

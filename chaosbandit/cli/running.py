@@ -33,7 +33,12 @@ JournalFolder = Annotated[
 ]
 Yes = Annotated[
     bool,
-    typer.Option("--yes", "-y", help="Allow targets that are not on this machine: they are meant."),
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Allow targets that are not on this machine: they are meant. What `protect` in a "
+        "chaosbandit.toml names stays refused.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
@@ -63,7 +68,10 @@ def run(
     with telling(as_json):
         from chaosbandit.scenario import load
 
+        from chaosbandit.scenario.project import rules_for
+
         loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+        rules = rules_for(scenario, os.environ)
 
         from chaosbandit.cli.wiring import RunOptions, run_scenario
 
@@ -74,6 +82,7 @@ def run(
             journal=journal,
             yes=yes,
             quiet=quiet,
+            rules=rules,
         )
         finished = run_scenario(loaded, options)
     raise typer.Exit(finished.exit_code)

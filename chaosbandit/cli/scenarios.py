@@ -20,7 +20,7 @@ def validate(
 ) -> None:
     """Check scenario files: every problem with its line and column.
 
-    Nothing is connected to. Problems go to stderr, valid files and --json to stdout.
+    The rules in force (chaosbandit.toml) are checked as well. Nothing is connected to. Problems go to stderr, valid files and --json to stdout.
     """
     import json
     import os
@@ -29,13 +29,15 @@ def validate(
     from chaosbandit.cli.output import show
     from chaosbandit.errors import Exit, Problem, ScenarioError
     from chaosbandit.scenario import load
+    from chaosbandit.scenario.project import rules_for
 
     problems: list[Problem] = []
     for file in files:
         try:
             loaded = load(file, os.environ)
+            rules_for(file, os.environ)
         except ScenarioError as error:
-            problems.extend(error.problems)
+            problems.extend(problem for problem in error.problems if problem not in problems)
             continue
         if not as_json:
             scenario = loaded.scenario

@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from chaosbandit.safety.freeze import Freeze, default_places
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.scenario import Loaded, refuse_embedded_canary
+from chaosbandit.scenario.project import Rules
 from chaosbandit.store.journal import Journal, default_folder, file_name
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
 from chaosbandit.traffic.clock import SystemClock
@@ -49,6 +50,7 @@ class RunOptions:
     yes: bool = False
     quiet: bool = False
     own_server: bool = False  # the server is our child: its faults end with us
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def run_scenario(loaded: Loaded, options: RunOptions) -> Finished:
     options = replace(options, seed=_seed(options, scenario))
     with ExitStack() as stack:
         server = options.toxiproxy or scenario.toxiproxy
-        refuse_unmeant(touched(scenario, server), options.yes)
+        refuse_unmeant(touched(scenario, server), options.yes, options.rules)
         if server == EMBEDDED:
             refuse_embedded_canary(loaded)
             server = stack.enter_context(embedded_toxiproxy(options.seed))
@@ -99,8 +101,7 @@ async def _run(
         guard = await stack.enter_async_context(
             RunGuard(run, FaultLedger(), own_servers=[server] if options.own_server else ())
         )
-        places = (*default_places(os.environ), *scenario.guardrails.freeze)
-        freeze = await stack.enter_async_context(Freeze(places))
+        freeze = await stack.enter_async_context(Freeze(_freeze_places(scenario, options.rules)))
         prober = await stack.enter_async_context(
             OpenLoopProber(
                 scenario.traffic, _check_url(scenario), clock, _check_timeout_s(scenario)
@@ -142,6 +143,11 @@ def _seed(options: RunOptions, scenario: Scenario) -> int:
     if options.seed is not None:
         return options.seed
     return scenario.seed if scenario.seed is not None else secrets.randbits(32)
+
+
+def _freeze_places(scenario: Scenario, rules: Rules) -> tuple[str, ...]:
+    by_rules = (place.text for place in rules.freeze)
+    return (*default_places(os.environ), *by_rules, *scenario.guardrails.freeze)
 
 
 def _check_timeout_s(scenario: Scenario) -> float:

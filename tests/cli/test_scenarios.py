@@ -66,3 +66,24 @@ def test_what_cannot_be_run_is_refused_by_run_as_well(
     assert [ended.out for ended in told] == ["", ""]
     assert said in told[0].err
     assert "chaosbandit: " + told[0].err == told[1].err
+
+
+def test_wrong_rules_are_a_problem_of_every_scenario_they_apply_to_told_once(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "chaosbandit.toml").write_text('protect = ["*"]\n')
+    one = tmp_path / "one.yaml"
+    one.write_text((SCENARIOS / "edge-latency.yaml").read_text())
+    ended = chaosbandit(tmp_path, "validate", one, one).told(2)
+    assert ended.err.count("chaosbandit.toml:1:12: protect[0]: found *, wanted") == 1
+
+
+def test_a_protected_target_is_refused_whatever_is_said(tmp_path: Path) -> None:
+    rules = tmp_path / "chaosbandit.toml"
+    rules.write_text('protect = ["127.0.0.0/8:9200"]\nallow = ["127.0.0.1"]\n')
+    scenario = scenario_with(tmp_path)
+    ended = chaosbandit(tmp_path, "run", scenario, "--yes", environment=DEMO).told(2)
+    text = " ".join(ended.err.split())
+    assert "found 127.0.0.1:9200 (traffic.url), protected by `127.0.0.0/8:9200`" in text
+    assert f"in {rules}" in text
+    assert "Nothing was connected to" in text
