@@ -166,8 +166,7 @@ class Engine:
     async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
         """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run."""
         self._faults += 1
-        limits = self.scenario.guardrails
-        expiry_s = self._expiry_s(self.scenario.search.max_duration_s + limits.max_exposure_s)
+        expiry_s = int(self.clock.epoch_s() + longest_s(self.scenario))
         fault = self.injector.plan(None, self._faults, expiry_s)
         if fault is None:
             return
@@ -283,9 +282,9 @@ class Engine:
         return pulled
 
     def _plan(self, decision: Expose) -> Fault:
-        longest_s = self.scenario.guardrails.max_exposure_s
         self._faults += 1
-        fault = self.injector.plan(decision.variant, self._faults, self._expiry_s(longest_s))
+        expiry_s = self._expiry_s(self.scenario.guardrails.max_exposure_s)
+        fault = self.injector.plan(decision.variant, self._faults, expiry_s)
         assert fault is not None, "a variant with toxics always is a fault"
         return fault
 
@@ -401,10 +400,8 @@ class Engine:
         tally = self.campaign.tallies.get(Route.CANARY)
         return tally.samples if tally else 0
 
-    def _expiry_s(self, longest_s: float) -> int:
-        scenario = self.scenario
-        after_s = scenario.traffic.timeout_s + scenario.timing.washout_s + LEASE_S
-        return int(self.clock.epoch_s() + longest_s + after_s)
+    def _expiry_s(self, exposed_s: float) -> int:
+        return int(self.clock.epoch_s() + exposed_s + _afterwards_s(self.scenario))
 
     def _record(self, event: Event) -> None:
         """Apply first, tell the sinks after: they see the campaign that includes the event."""
@@ -424,6 +421,17 @@ class Engine:
                 self.sinks = tuple(other for other in self.sinks if other is not sink)
                 failure = failure or error
         return failure
+
+
+def longest_s(scenario: Scenario) -> float:
+    """No run of the scenario lasts longer than this."""
+    limits = scenario.guardrails
+    return scenario.search.max_duration_s + limits.max_exposure_s + _afterwards_s(scenario)
+
+
+def _afterwards_s(scenario: Scenario) -> float:
+    """The longest time from the end of an exposure until its fault is gone, and some more."""
+    return scenario.traffic.timeout_s + scenario.timing.washout_s + LEASE_S
 
 
 def _not_back(why: str) -> Validity:

@@ -20,13 +20,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A list, not a graph: each file of core imports only files before it. Campaign comes before
 # guardrail and judge, which read it; policies decide with all of these; replay asks policies.
 CORE = [
-    "model", "slo", "evidence", "response", "ladder", "names", "scenario", "campaign", "dispatch",
-    "guardrail", "judge", "policies", "replay",
+    "model", "slo", "evidence", "response", "ladder", "names", "remedies", "scenario", "campaign",
+    "dispatch", "guardrail", "judge", "policies", "replay",
 ]  # fmt: skip
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
 PORTS = {"core", "ports", "errors", "_version", "__version__"}
 MAY_IMPORT = {
     "cli": {"*"},
+    "doctor": {"*"},
     "__main__": {"cli", "errors", "_version"},
     "__init__": {"_version"},
     "_version": set[str](),
@@ -194,6 +195,11 @@ TESTED_IN = {
     "safety/control.py": "safety/test_restore.py",
     "safety/durable.py": "safety/test_ledger.py",
     "safety/watch.py": "safety/test_guard.py",
+    "safety/armed.py": "safety/test_watchdog.py",
+    "safety/duty.py": "safety/test_sweep.py",
+    "safety/survey.py": "safety/test_clean.py",
+    "safety/undoing.py": "safety/test_clean.py",
+    "safety/visits.py": "safety/test_sweep.py",
     "scenario/*.py": "scenario/test_compose.py",
     "toxiproxy/answers.py": "toxiproxy/test_adapter.py",
     "toxiproxy/preflight.py": "toxiproxy/test_injector.py",

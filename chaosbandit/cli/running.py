@@ -67,7 +67,6 @@ def run(
 
     with telling(as_json):
         from chaosbandit.scenario import load
-
         from chaosbandit.scenario.project import rules_for
 
         loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported

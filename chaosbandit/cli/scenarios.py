@@ -20,7 +20,8 @@ def validate(
 ) -> None:
     """Check scenario files: every problem with its line and column.
 
-    The rules in force (chaosbandit.toml) are checked as well. Nothing is connected to. Problems go to stderr, valid files and --json to stdout.
+    The rules in force (chaosbandit.toml) are checked as well. Nothing is connected to. Problems go
+    to stderr, valid files and --json to stdout.
     """
     import json
     import os

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from chaosbandit._version import __version__
 from chaosbandit.cli.children import embedded_toxiproxy
@@ -21,7 +22,7 @@ from chaosbandit.core.campaign import Campaign, RunStarted
 from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
-from chaosbandit.engine import Engine
+from chaosbandit.engine import Engine, longest_s
 from chaosbandit.ports import Sink
 from chaosbandit.report.json import to_json
 from chaosbandit.report.live import progress
@@ -29,6 +30,7 @@ from chaosbandit.report.result import result_of
 from chaosbandit.report.text import to_text
 from chaosbandit.safety.freeze import Freeze, default_places
 from chaosbandit.safety.guard import RunGuard
+from chaosbandit.safety.lease import Claim
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.scenario import Loaded, refuse_embedded_canary
 from chaosbandit.scenario.project import Rules
@@ -99,7 +101,12 @@ async def _run(
             await reachable(url.replace("{n}", "0"), scenario.traffic.timeout_s)
         version = await injector.preflight()
         guard = await stack.enter_async_context(
-            RunGuard(run, FaultLedger(), own_servers=[server] if options.own_server else ())
+            RunGuard(
+                run,
+                FaultLedger(),
+                claim=_claim(scenario, server, clock.epoch_s()),
+                own_servers=[server] if options.own_server else (),
+            )
         )
         freeze = await stack.enter_async_context(Freeze(_freeze_places(scenario, options.rules)))
         prober = await stack.enter_async_context(
@@ -143,6 +150,20 @@ def _seed(options: RunOptions, scenario: Scenario) -> int:
     if options.seed is not None:
         return options.seed
     return scenario.seed if scenario.seed is not None else secrets.randbits(32)
+
+
+def _claim(scenario: Scenario, server: str, epoch_s: float) -> Claim:
+    """What no other run may have meanwhile: where requests go, and what is replaced."""
+    proxy, parts = scenario.proxy(scenario.ladder.proxy), urlsplit(scenario.traffic.url)
+    edge = scenario.topology == "edge"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    target = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    return Claim(
+        server=server,
+        target=proxy.upstream if edge else target,
+        listen=None if edge else proxy.listen,
+        until_epoch_s=int(epoch_s + longest_s(scenario)),
+    )
 
 
 def _freeze_places(scenario: Scenario, rules: Rules) -> tuple[str, ...]:

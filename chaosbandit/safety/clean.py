@@ -1,84 +1,30 @@
 """Removing what earlier runs left: by the fault ledger, and by the names the servers show.
 
-A name carries all that is needed, so this works on a host that never saw the run. It touches only
-proxies named by us, and those of a living run only when that run is named.
+A name carries all that is needed, so this works on a host that never saw the run. Servers are
+visited side by side, so that one that hangs delays no other. What is not ours is not touched.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+import fcntl
+import os
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 
-from chaosbandit.core.model import Fault
-from chaosbandit.core.names import parse_name
-from chaosbandit.safety.address import accepts
-from chaosbandit.safety.control import Control, UnansweredError
-from chaosbandit.safety.ledger import Damaged, Entries, Entry, FaultLedger
-from chaosbandit.safety.restore import NotUndoneError, manual_commands, remedy_of, undo
+from chaosbandit.core.names import owner, parse_lease, parse_name
+from chaosbandit.errors import UsageError
+from chaosbandit.safety.cleaned import CleanReport, merged
+from chaosbandit.safety.ledger import Damaged, Entries, FaultLedger
+from chaosbandit.safety.sparing import Orders
+from chaosbandit.safety.survey import same_server
+from chaosbandit.safety.undoing import Undoing
+from chaosbandit.safety.visits import Place, Visits, quiet
 
-_AT_ONCE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A fault that was left alone, and why."""
-
-    fault: Fault
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A fault that could not be confirmed as undone, and what to do by hand."""
-
-    fault: Fault
-    why: str
-    commands: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """A server that did not show its proxies."""
-
-    server: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class CleanReport:
-    """What was found and what became of it; a dry run finds and skips only."""
-
-    found: tuple[Fault, ...] = ()
-    undone: tuple[Fault, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
-    failed: tuple[Failed, ...] = ()
-    damaged: tuple[Damaged, ...] = ()
-    unreachable: tuple[Unreachable, ...] = ()
-    dry_run: bool = False
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether nothing is left that should have gone (faults skipped on purpose may stay)."""
-        return not (self.failed or self.damaged or self.unreachable)
-
-    def text(self) -> str:
-        """What a person needs to know, one line a fault and the commands left to do."""
-        gone = {fault.name for fault in self.undone}
-        skipped = {item.fault.name for item in self.skipped}
-        failed = {item.fault.name for item in self.failed}
-        due = [item for item in self.found if item.name not in gone | skipped | failed]
-        lines = [f"undone: {_described(fault)}" for fault in self.undone]
-        lines += [f"would be undone: {_described(fault)}" for fault in due]
-        lines += [f"left alone: {_described(item.fault)}: {item.why}" for item in self.skipped]
-        for item in self.failed:
-            lines.append(f"NOT UNDONE: {_described(item.fault)}: {item.why}; by hand:")
-            lines += [f"  {command}" for command in item.commands]
-        lines += [f"NOT READABLE: {item.path}: {item.why}" for item in self.damaged]
-        lines += [f"NOT REACHED: {item.server}: {item.why}" for item in self.unreachable]
-        return "\n".join(lines or ["nothing of ours was found"])
+_SERVER = re.compile(r'"server":\s*"(http://[^"\s]+)"')
 
 
 def clean(
@@ -89,160 +35,125 @@ def clean(
     dry_run: bool,
     now_epoch_s: float,
     deadline_s: float = 10.0,
+    say: Callable[[str], None] = quiet,
 ) -> CleanReport:
     """Undo the faults of dead runs, of `run` if named, or with `expired` only those out of time.
 
-    Looks at `servers` and at every server in the ledger; `deadline_s` bounds each fault.
+    Looks at `servers` and at every server in the ledger; `deadline_s` bounds each fault, and `say`
+    hears what is being done.
+
+    Raises:
+        UsageError: there is a ledger that cannot be read.
     """
-    written = ledger.entries()
-    known = {entry.fault.name: entry for entry in written.entries}
-    named = dict.fromkeys(url.rstrip("/") for url in servers)
-    elsewhere = dict.fromkeys(entry.fault.server.rstrip("/") for entry in known.values())
-    visible, unreachable = _visible(named | elsewhere)
-    found = [*known.values(), *(entry for entry in visible if entry.fault.name not in known)]
-    local_runs = _local_runs(ledger, written)
-    due: list[Entry] = []
-    skipped: list[Skipped] = []
-    for entry in found:
-        if run is not None and entry.fault.run != run:
-            continue
-        is_local = entry.fault.run in local_runs
-        why = _why_not(entry.fault, ledger, run, expired, now_epoch_s, is_local)
-        if why is None:
-            due.append(entry)
-        else:
-            skipped.append(Skipped(entry.fault, why))
-    failed = [] if dry_run else _undo_all(ledger, due, deadline_s)
-    lost = {failure.fault.name for failure in failed}
-    undone = [entry.fault for entry in due if not dry_run and entry.fault.name not in lost]
+    orders = Orders(now_epoch_s, run, expired, dry_run, deadline_s)
+    written = read(ledger)
+    places = places_of(servers, written)
+    visits = Visits(ledger, Undoing(ledger, deadline_s), say)
+    with ThreadPoolExecutor(max(1, len(places))) as pool:
+        reports = list(pool.map(lambda place: visits.visit(place, written, orders), places))
+    report = replace(merged(reports), dry_run=dry_run)
     if not dry_run:
-        _drop_locks(ledger)
-    return CleanReport(
-        found=tuple(entry.fault for entry in [*due, *(Entry(item.fault) for item in skipped)]),
-        undone=tuple(undone),
-        skipped=tuple(skipped),
-        failed=tuple(failed),
-        damaged=tuple(item for item in written.damaged if item.path.exists()),
-        unreachable=tuple(item for item in unreachable if item.server in named),
-        dry_run=dry_run,
+        drop_locks(ledger)
+    seen = {fault.name for fault in report.found}
+    return replace(
+        report,
+        damaged=unexplained(ledger, written, seen, orders, places),
+        looked_at=tuple(place.server for place in places),
     )
 
 
-def _described(fault: Fault) -> str:
-    return f"{fault.name} at {fault.server}"
+def read(ledger: FaultLedger) -> Entries:
+    """What the ledger holds; one that does not exist holds nothing.
+
+    Raises:
+        UsageError: it exists and cannot be read, which must not look like an empty one.
+    """
+    folder = ledger.directory
+    if folder.exists() and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+        raise UsageError(f"found {folder} as the fault ledger, wanted a directory we can read")
+    return ledger.entries()
 
 
-def _why_not(
-    fault: Fault,
-    ledger: FaultLedger,
-    run: str | None,
-    expired: bool,
-    now_epoch_s: float,
-    is_local: bool,
-) -> str | None:
-    """The reason to leave `fault` alone, or None if it must go."""
-    left_s = fault.expires_epoch_s - now_epoch_s
-    if left_s <= 0:
-        return None
-    if expired:
-        return f"it expires in {left_s:.0f} s, and only expired faults were asked for"
-    if fault.run == run:
-        return None
-    if ledger.is_alive(fault.run):
-        return f"run {fault.run} is alive; name it with --run to take its faults away"
-    if not is_local:
-        return (
-            f"run {fault.run} is not in the ledger here and may be alive on another host; it "
-            f"expires in {left_s:.0f} s; name it with --run to take its faults away"
-        )
-    return None
+def places_of(servers: Iterable[str], written: Entries) -> list[Place]:
+    """The servers named and those in the ledger, each once, however it is spelt."""
+    elsewhere = [entry.fault.server for entry in written.entries]
+    elsewhere += [url for item in written.damaged for url in _servers_in(item.path)]
+    candidates = [Place(url.rstrip("/"), True) for url in servers]
+    candidates += [Place(url.rstrip("/"), False) for url in elsewhere]
+    places: list[Place] = []
+    for place in candidates:
+        if not any(same_server(place.server, other.server) for other in places):
+            places.append(place)
+    return places
 
 
-def _local_runs(ledger: FaultLedger, written: Entries) -> set[str]:
-    """Runs of this host, of which its locks tell whether they are alive."""
-    runs = {entry.fault.run for entry in written.entries}
-    names = [parse_name(item.path.stem) for item in written.damaged]
-    runs.update(name.run for name in names if name is not None)
-    locks = ledger.directory.glob("run-*.lock")
-    return runs.union(path.stem.removeprefix("run-") for path in locks)
+def drop_locks(ledger: FaultLedger) -> None:
+    """Remove the lock files of dead processes, but those of runs that still have faults here."""
+    written = ledger.entries()
+    names = [entry.fault.name for entry in written.entries]
+    names += [item.path.stem for item in written.damaged]
+    needed = {f"run-{owner(name)}.lock" for name in names}
+    for pattern in ("run-*.lock", "claim-*.lock"):
+        for path in ledger.directory.glob(pattern):
+            if path.name not in needed:
+                _drop(path)
 
 
-def _visible(servers: Iterable[str]) -> tuple[list[Entry], list[Unreachable]]:
-    """Our proxies at the servers, as the faults they stand for."""
-    entries: dict[str, Entry] = {}
-    unreachable: list[Unreachable] = []
-    for server in servers:
-        try:
-            with closing(Control(server)) as control:
-                reply = control.call("GET", "/proxies")
-        except (UnansweredError, ValueError) as error:
-            unreachable.append(Unreachable(server, str(error)))
-            continue
-        if reply.status != 200:
-            unreachable.append(Unreachable(server, f"GET /proxies answered {reply.status}"))
-            continue
-        for name, proxy in reply.record().items():
-            fault = _fault_seen(server, name, proxy)
-            if fault is not None:
-                entries.setdefault(name, Entry(fault))
-    return list(entries.values()), unreachable
-
-
-def _fault_seen(server: str, name: str, proxy: object) -> Fault | None:
-    parsed = parse_name(name)
-    if parsed is None or not isinstance(proxy, dict):
-        return None
-    return Fault(
-        run=parsed.run,
-        server=server,
-        name=name,
-        listen=str(proxy.get("listen")),
-        upstream=str(proxy.get("upstream")),
-        restores=parsed.restores,
-        expires_epoch_s=parsed.expires_epoch_s,
-        toxics=(),
-    )
-
-
-def _undo_all(ledger: FaultLedger, due: Sequence[Entry], deadline_s: float) -> list[Failed]:
-    if not due:
-        return []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        outcomes = list(pool.map(lambda entry: _undo(entry, deadline_s), due))
-    failed = []
-    for entry, why in zip(due, outcomes, strict=True):
-        if why is None:
-            ledger.strike(entry.fault.name)
-        else:
-            commands = tuple(manual_commands(remedy_of(entry.fault)))
-            failed.append(Failed(entry.fault, why, commands))
-    return failed
-
-
-def _undo(entry: Entry, deadline_s: float) -> str | None:
-    """Undo one fault; what went wrong, or None."""
-    fault = entry.fault
-    remedy = remedy_of(fault, server_dies_with_run=entry.server_dies_with_run)
+def _drop(path: Path) -> None:
+    """Remove a file that nobody holds locked; held ourselves meanwhile, so nobody can begin to."""
     try:
-        undo(remedy, deadline_s)
-    except (NotUndoneError, ValueError) as error:
-        return str(error)
-    if fault.restores is not None and not entry.server_dies_with_run:
-        give_up_s = time.monotonic() + 1.0
-        while accepts(fault.listen, fault.server) is False:
-            if time.monotonic() > give_up_s:
-                return (
-                    f"proxy {fault.restores} is restored, but nothing accepts connections at "
-                    f"{fault.listen}"
-                )
-            time.sleep(0.05)
-    return None
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            path.unlink()
+    except OSError:
+        return  # held by the living, or just removed by another process
+    finally:
+        os.close(descriptor)
 
 
-def _drop_locks(ledger: FaultLedger) -> None:
-    """Remove the lock files of dead runs that have nothing left here."""
-    held = {entry.fault.run for entry in ledger.entries().entries}
-    for path in ledger.directory.glob("run-*.lock"):
-        run = path.stem.removeprefix("run-")
-        if run not in held and not ledger.is_alive(run):
-            path.unlink(missing_ok=True)
+def _servers_in(damaged: Path) -> list[str]:
+    """The server that a file which is no JSON any more may still name."""
+    try:
+        found = _SERVER.search(damaged.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return []
+    return [] if found is None else [found[1]]
+
+
+def unexplained(
+    ledger: FaultLedger,
+    written: Entries,
+    seen: Collection[str],
+    orders: Orders,
+    places: Sequence[Place],
+) -> tuple[Damaged, ...]:
+    """Damaged files of faults that are due and were not `seen` at a server; what to do then."""
+    looked_at = ", ".join(place.server for place in places) or "none"
+    left = []
+    for item in written.damaged:
+        name = item.path.stem
+        parsed = parse_name(name) or parse_lease(name)
+        if name in seen or not item.path.exists():
+            continue
+        if parsed is None:
+            told = "its name says nothing either; look at it"
+        elif not _is_due(ledger, parsed.run, parsed.expires_epoch_s, orders):
+            continue  # whoever wrote it may still strike it out
+        else:
+            told = (
+                f"no server looked at ({looked_at}) shows it; name the one that run {parsed.run} "
+                "used with --toxiproxy"
+            )
+        remove = shlex.join(["rm", str(item.path)])
+        left.append(Damaged(item.path, f"{item.why}; {told}. Once it is gone: {remove}"))
+    return tuple(left)
+
+
+def _is_due(ledger: FaultLedger, run: str, expires_epoch_s: int, orders: Orders) -> bool:
+    if expires_epoch_s <= orders.now_epoch_s:
+        return orders.concern(run)
+    return not orders.expired and (run == orders.run if orders.run else not ledger.is_alive(run))

@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 CALL_S = 2.0
 _BODY_LIMIT = 8 << 20
@@ -29,6 +29,10 @@ class UnansweredError(Exception):
     def __init__(self, message: str, *, refused: bool = False) -> None:
         self.refused = refused
         super().__init__(message)
+
+
+class StoppedError(Exception):
+    """Whoever owns the connection wants no more calls on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,16 @@ class Control:
         self._prefix = parts.path.rstrip("/")
         self._addresses: tuple[_Address, ...] = ()
         self._connection: _Connection | None = None
+        self._stopped = threading.Event()
 
     def call(self, method: str, path: str, body: object = None, within_s: float = CALL_S) -> Reply:
         """Send one request that is safe to repeat; a kept connection gone stale is replaced once.
 
         Raises:
             UnansweredError: no whole answer within `within_s`.
+            StoppedError: it was stopped.
         """
+        self.wait(0.0)
         give_up_s = time.monotonic() + within_s
         kept = self._connection is not None
         try:
@@ -118,6 +125,19 @@ class Control:
                 refused=isinstance(error, ConnectionRefusedError),
             ) from error
 
+    def wait(self, duration_s: float) -> None:
+        """Pause between calls.
+
+        Raises:
+            StoppedError: it was stopped.
+        """
+        if self._stopped.wait(duration_s):
+            raise StoppedError
+
+    def stop(self) -> None:
+        """Let no further call begin; the one method to be called from another thread."""
+        self._stopped.set()
+
     def keep_open(self, within_s: float) -> None:
         """Have a live connection ready for the next call, if that is possible within `within_s`."""
         connection = self._connection
@@ -127,7 +147,7 @@ class Control:
             self.close()  # readable though nothing was asked: the server has closed it
         try:
             self._open(time.monotonic() + within_s)
-        except OSError:
+        except (OSError, ValueError):
             self.close()  # the next call finds out, and says so
 
     def close(self) -> None:
@@ -157,11 +177,55 @@ class Control:
             payload = None if body is None else json.dumps(body).encode()
             connection.request(method, self._prefix + path, payload)
             with connection.getresponse() as response:
-                text = response.read(_BODY_LIMIT).decode(errors="replace")
-                return Reply(response.status, text)
+                body = response.read(_BODY_LIMIT)
+                if response.length and len(body) < _BODY_LIMIT:  # read() says nothing of it
+                    raise http.client.IncompleteRead(body, response.length)
+                return Reply(response.status, body.decode(errors="replace"))
         except BaseException:
             self.close()
             raise
+
+
+def status_of(method: str, url: str, within_s: float, body: object = None) -> int:
+    """The status that `url`, http or https, answers a request with; its body is not waited for.
+
+    In a thread, since neither name servers nor TLS know a deadline for all they do.
+
+    Raises:
+        UnansweredError: no status within `within_s`.
+    """
+    found: list[int | Exception] = []
+    thread = threading.Thread(target=_ask, args=(method, url, within_s, body, found), daemon=True)
+    thread.start()
+    thread.join(within_s)
+    last = found[0] if found else TimeoutError()
+    if isinstance(last, int):
+        return last
+    raise UnansweredError(
+        f"{method} {url}: {_in_words(last, within_s)}",
+        refused=isinstance(last, ConnectionRefusedError),
+    ) from last
+
+
+def _ask(
+    method: str, url: str, within_s: float, body: object, found: list[int | Exception]
+) -> None:
+    try:
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=within_s)
+        try:
+            target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+            payload = None if body is None else json.dumps(body).encode()
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, target, payload, headers)
+            with connection.getresponse() as response:
+                found.append(response.status)
+        finally:
+            connection.close()
+    except Exception as error:  # told by the thread that waits
+        found.append(error)
 
 
 def _left_s(give_up_s: float) -> float:

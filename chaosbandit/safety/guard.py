@@ -1,34 +1,38 @@
 """The run's side of safety: a fault is on disk and watched before it exists, and until it is gone.
 
-Implements `ports.Safety`. It never talks to a server unless an exposure was interrupted, when it
-looks for itself whether the fault is gone; undoing is the work of the injector and the watchdog.
+Implements `ports.Safety`, and keeps other runs off what this one claims. It looks at a server only
+for its lease, and after an interruption, to see for itself whether the fault is gone; undoing is
+the work of the injector and the watchdog.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager, suppress
 from io import FileIO
-from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from chaosbandit.core.model import Fault
+from chaosbandit.core.names import parse_lease
 from chaosbandit.errors import ChaosbanditError, CleanupError, HarnessError
+from chaosbandit.safety.bypass import run_bypass
+from chaosbandit.safety.claims import LocalClaims, locked, unlock
 from chaosbandit.safety.control import Control, UnansweredError
+from chaosbandit.safety.lease import DURATION_S, Claim, Lease
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.restore import NotUndoneError, confirm, remedy_of
-from chaosbandit.safety.watch import Watch, keep_from_children
+from chaosbandit.safety.watch import Watch
 
 _Result = TypeVar("_Result")
 
 TTL_S = 3.0
-_LOCK_S = 1.0
+_TOUCH_S = 0.2
+_STOPPED_S = 1.0
+_BYPASS_S = 3.0
 _LEAVE_S = 2.0
 _CONFIRM_S = 4.0
 
@@ -36,10 +40,13 @@ _CONFIRM_S = 4.0
 class RunGuard:
     """Guards the faults of one run; `async with` it around everything that injects.
 
-    `own_servers` are URLs of servers embedded in this process, whose faults end with it.
+    `own_servers` are URLs of servers embedded in this process, whose faults end with it. `claim` is
+    what no other run may have meanwhile; its lease is renewed every `renew_s`.
 
     Raises:
-        HarnessError: the ledger is not writable, the run goes on elsewhere, or no watchdog starts.
+        TargetError: another run has what is claimed.
+        HarnessError: the ledger is not writable, the run goes on elsewhere, no watchdog starts, or
+            the server grants no lease.
     """
 
     def __init__(
@@ -47,10 +54,13 @@ class RunGuard:
         run: str,
         ledger: FaultLedger,
         *,
+        claim: Claim | None = None,
         own_servers: Collection[str] = (),
         ttl_s: float = TTL_S,
         start_s: float = 5.0,
         ack_s: float = 2.0,
+        lease_s: float = DURATION_S,
+        renew_s: float = DURATION_S / 3,
     ) -> None:
         self._run = run
         self._ledger = ledger
@@ -58,6 +68,13 @@ class RunGuard:
         self._ttl_s = ttl_s
         self._start_s = start_s
         self._ack_s = ack_s
+        self._lease_s = lease_s
+        self._renew_s = renew_s
+        self._claim = claim
+        self._claims = LocalClaims(ledger.directory, run)
+        self._lease: Lease | None = None
+        self._touching: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._open: dict[str, Fault] = {}
         self._watch: Watch | None = None
         self._lock_file: FileIO | None = None
@@ -66,8 +83,12 @@ class RunGuard:
     async def __aenter__(self) -> Self:
         try:
             await _to_its_end(self._begin)
+            self._touching = asyncio.create_task(self._touch())
+            if self._lease is not None:
+                await _to_its_end(self._lease.claim)
+                self._renewing = asyncio.create_task(self._renew(self._lease))
         except BaseException:
-            await _to_its_end(self._end)
+            await _finished(self._leave())
             raise
         return self
 
@@ -77,25 +98,32 @@ class RunGuard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await _to_its_end(self._end)
+        await _finished(self._leave())
 
     @asynccontextmanager
     async def guard(self, fault: Fault) -> AsyncIterator[None]:
-        """Written down, watched, and struck out again unless its removal was not confirmed."""
+        """Written down, watched, and struck out again unless its removal was not confirmed.
+
+        Where it was not, the operator's bypass is used, if the fault names one.
+
+        Raises:
+            HarnessError: it cannot be guarded, or the run no longer has what it claimed.
+        """
         try:
-            await _to_its_end(lambda: self._arm(fault))
+            await _to_its_end(lambda: self._admit(fault))
         except asyncio.CancelledError:
             await _to_its_end(lambda: self._release(fault))
             raise
         try:
             yield
-        except ChaosbanditError as error:
-            if not _mentions_cleanup(error):
-                await _to_its_end(lambda: self._release(fault))
-            raise
         except BaseException as error:
-            # The injector may have failed or been interrupted in its own removal: believe nothing.
-            if not _mentions_cleanup(error) and await _to_its_end(lambda: _is_gone(fault)):
+            unclean = _cleanup_failure(error)
+            if unclean is not None and fault.bypass is not None:
+                raise await _bypassed(fault, unclean) from error
+            # The injector may have failed or been interrupted in its own removal: unless it says
+            # that it is through, believe nothing.
+            through = isinstance(error, ChaosbanditError)
+            if unclean is None and (through or await _to_its_end(lambda: _is_gone(fault))):
                 await _to_its_end(lambda: self._release(fault))
             raise
         await _to_its_end(lambda: self._release(fault))
@@ -108,49 +136,96 @@ class RunGuard:
         """The process id of the watchdog, if one was started."""
         return None if self._watch is None else self._watch.pid
 
+    def lost(self) -> str | None:
+        """Why the run no longer has what it claimed, or None while it has."""
+        return None if self._lease is None else self._lease.lost()
+
+    async def _touch(self) -> None:
+        """Tell the watchdog that this event loop is not stuck."""
+        while True:
+            if self._watch is not None:
+                self._watch.touch()
+            await asyncio.sleep(_TOUCH_S)
+
+    async def _renew(self, lease: Lease) -> None:
+        due_s = time.monotonic() + self._renew_s
+        while True:
+            began_s = time.monotonic()
+            await asyncio.sleep(_TOUCH_S)
+            now_s = time.monotonic()
+            # After a stop the watchdog may have taken us for dead, and the lease away.
+            if now_s < due_s and now_s < began_s + _TOUCH_S + _STOPPED_S:
+                continue
+            wait_s = self._renew_s
+            try:
+                await _to_its_end(lease.renew)
+            except (HarnessError, OSError):  # `lost` and the next `guard` tell of it
+                wait_s /= 10
+            due_s = time.monotonic() + wait_s
+
+    async def _leave(self) -> None:
+        try:
+            await _ended(self._renewing)
+            if self._lease is not None:
+                await asyncio.to_thread(self._lease.release)
+        finally:
+            await asyncio.to_thread(self._end)
+            await _ended(self._touching)
+
     def _begin(self) -> None:
         with self._turn:
             try:
                 self._ledger.prepare()
                 self._lock_file = self._locked()
+                if self._claim is not None:
+                    self._claims.take(self._claim)
             except OSError as error:
                 raise HarnessError(
                     f"found the fault ledger {self._ledger.directory} not usable ({error}), "
                     "wanted a directory we can write to"
                 ) from error
+            if self._claim is not None:
+                self._lease = self._lease_on(self._claim)
             self._start_watch()
 
     def _locked(self) -> FileIO:
         path = self._ledger.lock_path(self._run)
-        give_up_s = time.monotonic() + _LOCK_S
-        while True:
-            file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.close()
-                if time.monotonic() > give_up_s:  # a passing look by `clean` is over by then
-                    raise HarnessError(
-                        f"run {self._run} is still going on in another process ({path} is locked); "
-                        "wait for it or stop it"
-                    ) from error
-                time.sleep(0.02)
-            else:
-                if _is_still_at(file, path):
-                    keep_from_children(file)
-                    return file
-                file.close()  # its former owner has just removed it
+        try:
+            return locked(path)
+        except BlockingIOError as error:
+            raise HarnessError(
+                f"run {self._run} is still going on in another process ({path} is locked); "
+                "wait for it or stop it"
+            ) from error
+
+    def _lease_on(self, claim: Claim) -> Lease:
+        try:
+            return Lease(
+                self._run,
+                claim,
+                write=self._arm,
+                strike=self._release,
+                duration_s=self._lease_s,
+            )
+        except ValueError as error:
+            raise HarnessError(f"no lease can be taken: {error}") from error
 
     def _start_watch(self) -> Watch:
         log = self._ledger.directory / "watchdog.log"
         self._watch = watch = Watch(log, self._ttl_s, self._start_s, self._ack_s)
         for fault in self._open.values():
-            self._hand_over(watch, fault)
+            if parse_lease(fault.name) is None or fault.expires_epoch_s > time.time():
+                self._hand_over(watch, fault)  # a lease out of time is in nobody's way
         return watch
 
     def _hand_over(self, watch: Watch, fault: Fault) -> None:
         dies = fault.server in self._own_servers
         watch.arm(fault, self._ledger.path(fault.name), server_dies_with_run=dies)
+
+    def _admit(self, fault: Fault) -> None:
+        if self._lease is not None:
+            self._lease.confirm()
+        self._arm(fault)
 
     def _arm(self, fault: Fault) -> None:
         with self._turn:
@@ -200,9 +275,9 @@ class RunGuard:
     def _end(self) -> None:
         with self._turn:
             self._let_go(0.0 if self._open else _LEAVE_S)
+            self._claims.release()
             if self._lock_file is not None:
-                self._ledger.lock_path(self._run).unlink(missing_ok=True)
-                self._lock_file.close()
+                unlock(self._lock_file, self._ledger.lock_path(self._run))
                 self._lock_file = None
 
     def _let_go(self, wait_s: float) -> None:
@@ -213,7 +288,11 @@ class RunGuard:
 
 async def _to_its_end(work: Callable[[], _Result]) -> _Result:
     """Run blocking `work` in a thread and await its end even if cancelled; it has deadlines."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+    return await _finished(asyncio.to_thread(work))
+
+
+async def _finished(work: Coroutine[Any, Any, _Result]) -> _Result:
+    task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -226,11 +305,27 @@ async def _to_its_end(work: Callable[[], _Result]) -> _Result:
     return task.result()
 
 
-def _is_still_at(file: FileIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _bypassed(fault: Fault, unclean: CleanupError) -> CleanupError:
+    """Use the operator's bypass, and tell of it beside what is left to do by hand."""
+    listed = "".join(f"\n  {command}" for command in unclean.commands)
+    message = str(unclean).removesuffix(listed)
+    remedy = remedy_of(fault)
+    call = asyncio.ensure_future(
+        asyncio.to_thread(run_bypass, remedy, why=message, within_s=_BYPASS_S)
+    )
+    while not call.done():
+        with suppress(asyncio.CancelledError):  # a clean-up that failed outranks it
+            await asyncio.wait([call])
+    if not message.endswith(":"):
+        return CleanupError(f"{message.rstrip('.')}. {call.result()}", unclean.commands)
+    before, stop, introduction = message.rpartition(". ")  # to the commands, which follow
+    return CleanupError(f"{before}{stop}{call.result()} {introduction}", unclean.commands)
 
 
 def _is_gone(fault: Fault) -> bool:
@@ -244,7 +339,8 @@ def _is_gone(fault: Fault) -> bool:
     return True
 
 
-def _mentions_cleanup(error: BaseException) -> bool:
+def _cleanup_failure(error: BaseException) -> CleanupError | None:
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(CleanupError) is not None
-    return isinstance(error, CleanupError)
+        found = (_cleanup_failure(each) for each in error.exceptions)
+        return next((each for each in found if each is not None), None)
+    return error if isinstance(error, CleanupError) else None

@@ -6,21 +6,23 @@ single toxic, since under traffic either can freeze a real server for a minute.
 
 from __future__ import annotations
 
-import json
-import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from chaosbandit.core.names import parse_lease
+from chaosbandit.core.remedies import manual_commands as manual_commands  # for those who undo
 from chaosbandit.safety.address import accepts, host_of, is_loopback, same_address
-from chaosbandit.safety.control import CALL_S, Control, Reply, UnansweredError
+from chaosbandit.safety.control import CALL_S, Control, Reply, UnansweredError, status_of
 
 if TYPE_CHECKING:
     from chaosbandit.core.model import Fault
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 2.0
+_LOOK_S = 2.0
+_SAID = 200  # characters of an answer worth repeating
 
 
 class NotUndoneError(Exception):
@@ -62,6 +64,7 @@ def undo(remedy: Remedy, deadline_s: float, control: Control | None = None) -> N
 
     Raises:
         NotUndoneError: not confirmed within `deadline_s`; no single call lasted longer than 2 s.
+        StoppedError: `control` was stopped meanwhile.
     """
     give_up_s = time.monotonic() + deadline_s
     own = Control(remedy.server) if control is None else control
@@ -80,7 +83,7 @@ def undo(remedy: Remedy, deadline_s: float, control: Control | None = None) -> N
                     found = str(error)
             if time.monotonic() + pause_s >= give_up_s:
                 raise NotUndoneError(f"{remedy.name}: {found}")
-            time.sleep(pause_s)
+            own.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
     finally:
         if control is None:
@@ -95,8 +98,11 @@ def confirm(remedy: Remedy, control: Control, give_up_s: float | None = None) ->
         UnansweredError: the server did not say.
     """
     reply = _call(control, "GET", _path(remedy.name), None, give_up_s)
-    if reply.status != 404:
-        raise NotUndoneError(f"our proxy is still there (GET answered {reply.status})")
+    if reply.status == 200:
+        raise NotUndoneError("our proxy is still there (GET answered 200)")
+    if reply.status != 404 or not reply.text.lstrip().startswith("{"):
+        # Toxiproxy says in JSON that it knows no such proxy; a 404 of anything else proves nothing.
+        raise NotUndoneError(f"no word on whether our proxy is gone: GET answered {_said(reply)}")
     if remedy.restores is not None:
         found = _restored(remedy, control, give_up_s)
         if found.get("enabled") is not True:
@@ -115,19 +121,34 @@ def settle(remedy: Remedy, deadline_s: float, control: Control) -> None:
         undo(remedy, deadline_s, control)
 
 
-def manual_commands(remedy: Remedy) -> list[str]:
-    """The commands a person can paste to do the same, in order."""
-    server = remedy.server.rstrip("/")
-    curl = ["curl", "-sS", "-m", "40"]  # a frozen server answers after 25 s
-    commands = [[*curl, "-X", "DELETE", server + _path(remedy.name)]]
-    if remedy.restores is not None:
-        original = server + _path(remedy.restores)
-        commands += [
-            [*curl, f"{server}/proxies", "-d", json.dumps(_original(remedy))],  # 409: it is there
-            [*curl, original, "-d", json.dumps({"enabled": True})],
-            [*curl, original],
-        ]
-    return [shlex.join(command) for command in commands]
+def path_serves(remedy: Remedy) -> str | None:
+    """None where the restored path answers or cannot be seen from here, else what was found.
+
+    A wedged Toxiproxy still accepts connections, so without a `check` this proves little.
+    """
+    if remedy.restores is None or remedy.server_dies_with_run:
+        return None  # the path was ours, or ends with us
+    if remedy.check is not None:
+        try:
+            status_of("GET", remedy.check, _LOOK_S)
+        except UnansweredError as error:
+            return f"the path does not answer: {error}"
+    elif accepts(remedy.listen, remedy.server, _LOOK_S) is False:
+        return f"nothing accepts connections at {remedy.listen}"
+    return None
+
+
+def revive(remedy: Remedy, control: Control) -> None:
+    """Close and open the operator's proxy once, which drops connections that hang in it.
+
+    Whatever hinders this is found out by the next `undo`, which enables it if it stays disabled.
+    """
+    path = _path(remedy.restores or "")
+    for enabled in (False, True):
+        try:
+            _call(control, "POST", path, {"enabled": enabled}, None)
+        except UnansweredError:
+            continue  # a wedged proxy is disabled all the same, and only the answer is missing
 
 
 def _replace(remedy: Remedy, control: Control, give_up_s: float) -> None:
@@ -146,13 +167,15 @@ def _replace(remedy: Remedy, control: Control, give_up_s: float) -> None:
 def _stands_ready(remedy: Remedy, control: Control, give_up_s: float) -> bool:
     """Whether the original only needs enabling; created if missing, left alone if changed.
 
-    Whatever hinders this must not keep our own proxy in place: `confirm` tells of it afterwards.
+    Whatever hinders this must not keep our own proxy in place, so it has half of the time only, and
+    `confirm` tells of it afterwards.
     """
     original = {**_original(remedy), "enabled": False}
+    half_s = (time.monotonic() + give_up_s) / 2
     try:
-        made = _call(control, "POST", "/proxies", original, give_up_s)
+        made = _call(control, "POST", "/proxies", original, half_s)
         if made.status == 409:
-            return _restored(remedy, control, give_up_s).get("enabled") is False
+            return _restored(remedy, control, half_s).get("enabled") is False
     except (NotUndoneError, UnansweredError):
         return False
     return made.status == 201
@@ -189,6 +212,8 @@ def _died_with_its_faults(remedy: Remedy, error: Exception) -> bool:
     refused = isinstance(error, UnansweredError) and error.refused
     if not refused or not is_loopback(host_of(remedy.server)):
         return False
+    if parse_lease(remedy.name) is not None:
+        return True  # never enabled; the address in it is the operator's and tells nothing of us
     nothing_to_restore = remedy.restores is None or remedy.server_dies_with_run
     return nothing_to_restore and accepts(remedy.listen, remedy.server) is False
 
@@ -213,4 +238,4 @@ def _original(remedy: Remedy) -> dict[str, object]:
 
 def _said(reply: Reply) -> str:
     text = str(reply.record().get("error") or reply.text).strip()
-    return f"{reply.status} {text}".strip()
+    return f"{reply.status} {text[:_SAID]}".strip()

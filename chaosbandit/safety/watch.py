@@ -22,6 +22,7 @@ from chaosbandit.errors import HarnessError
 from chaosbandit.safety.ledger import fault_to_json
 
 _BEAT_S = 0.4
+_TOUCHED_S = 1.5  # a run silent for longer is stuck, or as good as stuck
 _READ_BYTES = 65536
 _PROGRAM = Path(__file__).with_name("watchdog.py")
 
@@ -59,6 +60,7 @@ class Watch:
         self._unread = b""
         self._broken = False
         self._ended = threading.Event()
+        self._touched_s = time.monotonic()
         self._socket, theirs = socket.socketpair()
         keep_from_children(self._socket)
         with theirs:
@@ -97,6 +99,10 @@ class Watch:
             HarnessError: it did not acknowledge in time.
         """
         self._ask({"do": "disarm", "name": name}, name)
+
+    def touch(self) -> None:
+        """Say that the run itself, not only this process, goes on; beats stop without it."""
+        self._touched_s = time.monotonic()
 
     def alive(self) -> bool:
         """Whether the process runs and has answered everything so far."""
@@ -172,6 +178,8 @@ class Watch:
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT_S) and not self._broken:
+            if time.monotonic() - self._touched_s > _TOUCHED_S:
+                continue  # a thread lives on in a run that is stuck: its beats would be a lie
             try:
                 with self._turn:
                     self._socket.settimeout(self._ack_s)

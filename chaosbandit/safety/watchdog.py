@@ -11,12 +11,12 @@ The end of the stream means the run is gone; silence longer than the ttl, that i
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
@@ -24,29 +24,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaosbandit.safety.control import Control
-    from chaosbandit.safety.restore import Remedy
+    from chaosbandit.safety.armed import Armed
 
-UNDO_S = 90.0
 _TICK_S = 1.0
-_OPEN_S = 0.25
-_SETTLE_S = 0.3  # for calls the dying run still had on the wire
 _READ_BYTES = 65536
 
 
-class Armed:
-    """A fault to be undone when the run cannot, with a connection ready for it."""
-
-    def __init__(self, remedy: Remedy, control: Control, ledger: Path, expires_s: float) -> None:
-        self.remedy = remedy
-        self.control = control
-        self.ledger = ledger
-        self.expires_s = expires_s
-        self.undone = False
-
-
 class Watchdog:
-    """What it knows of the run, and the loop that waits for the worst."""
+    """What it knows of the run, and the loop that waits for the worst.
+
+    The loop never waits for a server: each fault is undone in a thread of its own, so the run is
+    heard and answered all the time.
+    """
 
     def __init__(self, run: socket.socket, ttl_s: float, log: Path) -> None:
         self._run = run
@@ -69,24 +58,37 @@ class Watchdog:
                 self._heard_s = now_s  # we were stopped ourselves: their silence proves nothing
             self._look_at_clocks(now_s)
 
+    def undo_all(self, why: str) -> bool:
+        """Undo every armed fault from now on, all at once; True when none of them is left."""
+        for armed in self._armed.values():
+            armed.undo(why)
+        undone = [armed.wait() for armed in self._armed.values()]
+        return all(undone)
+
     def _wait_s(self) -> float:
         now_s = time.monotonic()
-        waiting = [armed.expires_s for armed in self._armed.values() if not armed.undone]
-        if waiting:
-            waiting.append(self._heard_s + self._ttl_s)
-        return max(0.0, min([_TICK_S, *(at_s - now_s for at_s in waiting)]))
+        due_s = [self._due_s(armed) for armed in self._armed.values()]
+        return max(0.0, min([_TICK_S, *(at_s - now_s for at_s in due_s)]))
 
     def _look_at_clocks(self, now_s: float) -> None:
-        waiting = [armed for armed in self._armed.values() if not armed.undone]
-        if not waiting:
-            return
-        if now_s >= self._heard_s + self._ttl_s:
-            self.undo_all(f"nothing heard from the run for {self._ttl_s:g} s")
-        elif now_s >= min(armed.expires_s for armed in waiting):
-            self.undo_all("a fault has outlived its time")
-        else:
-            for armed in waiting:
-                armed.control.keep_open(_OPEN_S)
+        silent = now_s >= self._heard_s + self._ttl_s
+        why = f"nothing heard from the run for {self._ttl_s:g} s"
+        for armed in self._armed.values():
+            if now_s >= self._due_s(armed):
+                armed.undo(why if silent else "the fault has outlived its time")
+
+    def _due_s(self, armed: Armed) -> float:
+        """When `armed` must be undone if nothing more is heard.
+
+        It stays armed afterwards: a run that was only stuck may wake up and still inject what it
+        was told to be guarded. So what was undone before the last word of the run does not count.
+        """
+        if armed.busy():
+            return math.inf
+        if armed.undone_s >= armed.expires_s:
+            return math.inf  # nobody may inject it any more, and the run's end undoes it again
+        silent_s = self._heard_s + self._ttl_s if armed.undone_s < self._heard_s else math.inf
+        return min(silent_s, armed.expires_s)
 
     def _listen(self) -> bool:
         """Take what the run says; False when it will never say more."""
@@ -97,9 +99,6 @@ class Watchdog:
         if not data:
             return False
         self._heard_s = time.monotonic()
-        for armed in self._armed.values():
-            if armed.expires_s > self._heard_s:
-                armed.undone = False  # it was stuck, woke up, and may inject even now
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
             self._obey(json.loads(line))
@@ -110,12 +109,12 @@ class Watchdog:
             self._arm(message)
         elif message["do"] == "disarm":
             armed = self._armed.pop(message["name"], None)
-            self._answer({"ack": message["name"]})
             if armed is not None:
-                armed.control.close()
+                armed.stop()
+            self._answer({"ack": message["name"]})
 
     def _arm(self, message: dict[str, Any]) -> None:
-        from chaosbandit.safety.control import Control
+        from chaosbandit.safety.armed import Armed
         from chaosbandit.safety.restore import Remedy
 
         fault = message["fault"]
@@ -135,49 +134,18 @@ class Watchdog:
             check=fault["check"],
             bypass=tuple(bypass) if isinstance(bypass, list) else bypass,
         )
-        armed = Armed(
-            remedy, Control(remedy.server), Path(message["ledger"]), time.monotonic() + left_s
-        )
-        self._armed[remedy.name] = armed
+        before = self._armed.pop(remedy.name, None)
+        if before is not None:
+            before.stop()
+        expires_s = time.monotonic() + left_s
+        self._armed[remedy.name] = Armed(remedy, Path(message["ledger"]), expires_s, self.note)
         self._answer({"ack": remedy.name})
-        armed.control.keep_open(_OPEN_S)
 
     def _answer(self, message: dict[str, Any]) -> None:
         try:
             self._run.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             return  # the run is gone; the next read says so
-
-    def undo_all(self, why: str) -> bool:
-        """Undo every armed fault at once, each in its own thread, so that none waits for another.
-
-        They stay armed: a run that was only stuck may wake up and still inject what it was told
-        to be guarded, and its end must undo that as well.
-        """
-        threads = [
-            threading.Thread(target=self._undo, args=(armed, why), daemon=True)
-            for armed in self._armed.values()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return all(armed.undone for armed in self._armed.values())
-
-    def _undo(self, armed: Armed, why: str) -> None:
-        from chaosbandit.safety.durable import remove_durably
-        from chaosbandit.safety.restore import manual_commands, settle, undo
-
-        armed.undone = False
-        try:
-            undo(armed.remedy, UNDO_S, armed.control)
-            time.sleep(_SETTLE_S)
-            settle(armed.remedy, UNDO_S, armed.control)
-            remove_durably(armed.ledger)
-            armed.undone = True
-        except Exception as error:  # whatever it was, somebody must learn what to do by hand
-            commands = "".join(f"\n  {line}" for line in manual_commands(armed.remedy))
-            self.note(f"NOT UNDONE ({why}) {error}; do by hand:{commands}")
 
     def note(self, text: str) -> None:
         """Append to the log file, which exists only if there was something to say."""
@@ -192,7 +160,9 @@ class Watchdog:
 def _stand_in_for_packages() -> None:
     """Let the files beside this one be imported by name without running the packages' own code."""
     here = Path(__file__).resolve().parent
-    for name, path in (("chaosbandit", here.parent), ("chaosbandit.safety", here)):
+    root = here.parent
+    parts = {"chaosbandit": root, "chaosbandit.core": root / "core", "chaosbandit.safety": here}
+    for name, path in parts.items():
         package = ModuleType(name)
         package.__path__ = [str(path)]
         sys.modules[name] = package
@@ -209,8 +179,7 @@ def main(descriptor: int, ttl_s: float, log: Path) -> int:
         try:
             run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
             _stand_in_for_packages()
-            import chaosbandit.safety.durable
-            import chaosbandit.safety.restore  # noqa: F401  loaded now: there is no time later
+            import chaosbandit.safety.armed  # noqa: F401  loaded now: there is no time later
 
             return 0 if watchdog.watch() else 1
         except Exception:

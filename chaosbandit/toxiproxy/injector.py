@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
+
 from chaosbandit.core.model import Fault, Variant
 from chaosbandit.core.names import fault_name
 from chaosbandit.core.scenario import Proxy, Scenario
@@ -102,11 +104,16 @@ class ToxiproxyInjector:
     async def inject(self, fault: Fault) -> AsyncIterator[Injected]:
         """Have the fault in place while the block runs; cancelling waits for the removal."""
         await self._look(fault)  # nothing has been changed yet, so nothing to undo if this fails
+        placed = True
         try:
             yield await _to_the_end(self._place(fault))
+        except _NothingPlacedError:
+            placed = False
+            raise
         finally:
-            removal = Removal(fault, self._package, self._client, self._local)
-            await _to_the_end(removal.run(self._cleanup_s))
+            if placed:
+                removal = Removal(fault, self._package, self._client, self._local)
+                await _to_the_end(removal.run(self._cleanup_s))
 
     @property
     def _canary(self) -> bool:
@@ -133,17 +140,17 @@ class ToxiproxyInjector:
         ]
         if problems:
             raise _not_injected(fault, problems)
-        if await self._package.get(fault.name) is not None:
+        if await self._client.proxy(fault.name) is not None:
             raise _not_injected(fault, ["a proxy of that name exists; run `chaosbandit clean`"])
         if fault.restores is not None:
             wanted = Proxy(fault.restores, fault.upstream, fault.listen)
-            problems = await departures(await self._package.get(wanted.name), wanted)
+            problems = await departures(await self._client.proxy(wanted.name), wanted)
         if problems:
             raise _not_injected(fault, problems)
 
     async def _place(self, fault: Fault) -> Injected:
         """Build our proxy while it does not listen yet, let it listen, and read it back."""
-        await self._package.create(fault.name, fault.listen, fault.upstream, enabled=False)
+        await self._create(fault)
         for toxic in fault.toxics:
             await self._package.add_toxic(fault.name, toxic)
         if fault.restores is None:
@@ -159,6 +166,22 @@ class ToxiproxyInjector:
         port = found.listen.rpartition(":")[2]  # chosen by the server when it was enabled
         host = "127.0.0.1" if self._local else self._host
         return Injected(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+    async def _create(self, fault: Fault) -> None:
+        try:
+            await self._client.create(fault.name, fault.listen, fault.upstream, enabled=False)
+        except ToxiproxyError as error:
+            refused = error.status is not None and error.status < 500
+            if not refused and not isinstance(error.__cause__, httpx.ConnectError):
+                raise  # who knows whether it is there
+            raise _NothingPlacedError(
+                f"{fault.name} was not injected and nothing was placed on the server: {error}",
+                error.status,
+            ) from error
+
+
+class _NothingPlacedError(ToxiproxyError):
+    """The server refused the very first step, or could not be reached for it."""
 
 
 async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -1,8 +1,10 @@
 """Takes one fault away and says so only when the server shows it gone.
 
-    put the original back, disabled --> delete ours, enable the original --> read both
-                  ^                                                            |
-                  +---------------- not as wanted: once more ------------------+
+    delete ours, enable the operator's --> the operator's is missing: create it on its address
+                   ^                                            |
+                   |                                   read both back --as wanted--> done
+                   +----------- not as wanted: once more -------+
+    too late: CleanupError with the commands; the guard uses the operator's bypass
 
 Each round looks at the server instead of remembering what was done, so it does not matter how far
 the injection came, whether the server was restarted, or which call hung. Never `/reset`, never a
@@ -12,21 +14,23 @@ bare toxic: a real server can freeze on either while connections live.
 from __future__ import annotations
 
 import asyncio
-import json
-import shlex
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import httpx
 
 from chaosbandit.core.model import Fault
+from chaosbandit.core.remedies import manual_commands
 from chaosbandit.core.scenario import Proxy
 from chaosbandit.errors import CleanupError, ToxiproxyError
 from chaosbandit.toxiproxy.adapter import PythonToxiproxy
 from chaosbandit.toxiproxy.client import ToxiproxyClient
 from chaosbandit.toxiproxy.preflight import departures
 
-CLEANUP_S = 8.0
+CLEANUP_S = 6.0
 _PAUSE_S = 0.1
+_CALL_OR_NUMBER = re.compile(r"\b(GET|POST|DELETE) \S+|(?<=not answer ).*(?= within )|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +48,53 @@ class Removal:
         Raises:
             CleanupError: not confirmed in time; carries the commands that do it by hand.
         """
-        trouble = ["the server gave no answer"]
+        found: list[str] = []
+        before: list[str] = []
         try:
             async with asyncio.timeout(within_s):
-                while True:
-                    trouble = await self._round()
-                    if not trouble:
-                        return
+                while not await self._round(found):
+                    found, before = [], found
                     await asyncio.sleep(_PAUSE_S)
         except TimeoutError:
+            trouble = [*before, *found] or ["the server gave no answer"]  # this round was cut off
             raise CleanupError(
                 f"could not confirm within {within_s:g} s that {self.fault.name} is gone from "
-                f"{self.client.url} ({'; '.join(trouble)}). Until it is, its toxics may act on "
-                "real traffic. Run `chaosbandit clean`, or by hand:",
-                manual_commands(self.fault, self.client.url),
+                f"{self.client.url} ({'; '.join(_one_a_kind(trouble))}). Until it is, its toxics "
+                "may act on real traffic. Run `chaosbandit clean`, or by hand:",
+                manual_commands(self.fault),
             ) from None
 
-    async def _round(self) -> list[str]:
-        """One attempt; what is wrong after it, which is nothing once the server shows it clean."""
-        trouble = []
-        for step in (self._prepare, self._take_away):
+    async def _round(self, trouble: list[str]) -> bool:
+        """One attempt; whether the server shows all as before the fault, and what it met else."""
+        for step in (self._delete_ours, self._put_back):
             try:
                 await step()
             except Exception as error:  # whatever it was, the rest of the removal goes on
                 trouble.append(str(error) or repr(error))
+                if not isinstance(error, ToxiproxyError) or error.status is None:
+                    break  # it hangs: rather look than wait for the next call, too
+            else:
+                break
         try:
             left = await self._left()
         except ToxiproxyError as error:
-            return [] if self._died_with_its_faults(error) else [*trouble, str(error)]
-        return [*trouble, *left] if left else []
+            trouble.append(str(error))
+            return self._died_with_its_faults(error)
+        trouble += left
+        return not left
 
-    async def _prepare(self) -> None:
-        """A disabled original does not listen, so it can stand ready while ours still does."""
-        fault = self.fault
-        if fault.restores is None or await self.client.proxy(fault.restores) is not None:
-            return
-        await self.client.create(fault.restores, fault.listen, fault.upstream, enabled=False)
-
-    async def _take_away(self) -> None:
+    async def _delete_ours(self) -> None:
+        """In `canary` the operator's is enabled with next to nothing in between, or not at all."""
         if self.fault.restores is None:
             await self.package.destroy(self.fault.name)
         else:
             await self.package.enable_instead_of_destroyed(self.fault.restores, self.fault.name)
+
+    async def _put_back(self) -> None:
+        """After a refusal: the operator's proxy could not be enabled where it no longer exists."""
+        fault = self.fault
+        if fault.restores is not None and await self.client.proxy(fault.restores) is None:
+            await self.client.create(fault.restores, fault.listen, fault.upstream)
 
     async def _left(self) -> list[str]:
         left = []
@@ -102,20 +111,6 @@ class Removal:
         return refused and self.local and self.fault.restores is None
 
 
-def manual_commands(fault: Fault, url: str) -> tuple[str, ...]:
-    """What an operator types to undo the fault; a frozen server answers the first after 25 s."""
-    curl = "curl -sS --max-time 40"
-    if fault.restores is None:
-        return (f"{curl} -X DELETE {url}/proxies/{fault.name}",)
-    original = {
-        "name": fault.restores,
-        "listen": fault.listen,
-        "upstream": fault.upstream,
-        "enabled": True,
-    }
-    return (
-        f"{curl} -X DELETE {url}/proxies/{fault.name}",
-        f"{curl} -X DELETE {url}/proxies/{fault.restores}",  # may be there, disabled
-        f"{curl} -X POST {url}/proxies -d {shlex.quote(json.dumps(original))}",
-        f"{curl} {url}/proxies/{fault.restores}",
-    )
+def _one_a_kind(sentences: Iterable[str]) -> list[str]:
+    """Three calls that hang are one thing to know; the last of them tells it."""
+    return list({_CALL_OR_NUMBER.sub("", sentence): sentence for sentence in sentences}.values())

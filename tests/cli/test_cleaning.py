@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 import urllib.request
 from pathlib import Path
@@ -15,7 +16,8 @@ from tests.servers import running_server
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:
-    assert chaosbandit(tmp_path, "clean").told(0).out == "nothing of ours was found\n"
+    ended = chaosbandit(tmp_path, "clean").told(0)
+    assert (ended.out, ended.err) == ("nothing of ours was found in the ledger\n", "")
 
 
 def test_a_leftover_is_undone_and_others_are_not_touched(tmp_path: Path) -> None:
@@ -31,15 +33,63 @@ def test_a_leftover_is_undone_and_others_are_not_touched(tmp_path: Path) -> None
         assert set(proxies(url)) == {"theirs"}
 
 
+def test_the_report_as_json(tmp_path: Path) -> None:
+    ours = fault_name("abcdefgh", int(time.time()) + 500, 1, "shop", stands_in=False)
+    with running_server("embedded") as url:
+        _create(url, ours)
+        arguments = ["clean", "--json", "--toxiproxy", url]
+        first = json.loads(chaosbandit(tmp_path, *arguments).told(0).out)
+        second = json.loads(chaosbandit(tmp_path, *arguments, "--run", "abcdefgh").told(0).out)
+    assert (first["schema"], first["exit_code"], first["confirmed"]) == (1, 0, True)
+    assert [one["name"] for one in first["skipped"]] == [ours]
+    assert [one["name"] for one in second["undone"]] == [ours]
+    third = json.loads(chaosbandit(tmp_path, *arguments).told(7).out)
+    assert (third["exit_code"], third["unreachable"][0]["server"]) == (7, url)
+
+
 def test_a_server_that_is_not_there_is_not_confirmed(tmp_path: Path) -> None:
     ended = chaosbandit(tmp_path, "clean", "--toxiproxy", "http://127.0.0.1:1").told(7)
     assert "NOT REACHED: http://127.0.0.1:1" in ended.out
 
 
-@pytest.mark.parametrize("server", ["foo", "embedded", "http://[::1:8"])
-def test_what_is_no_server_is_wrong_usage(server: str, tmp_path: Path) -> None:
-    ended = chaosbandit(tmp_path, "clean", "--toxiproxy", server).told(2)
-    assert (ended.out, "wanted http://host:port" in ended.err) == ("", True)
+def test_what_takes_long_is_told_while_it_does(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ended = chaosbandit(tmp_path, "clean", "--toxiproxy", url).told(7)
+    assert ended.err.endswith(f"looking at {url}\n")
+    assert "restart that Toxiproxy" in ended.out
+
+
+WRONG = [
+    (["--toxiproxy", "foo"], "wanted http://host:port"),
+    (["--toxiproxy", "embedded"], "wanted http://host:port"),
+    (["--toxiproxy", "http://[::1:8"], "wanted http://host:port"),
+    (["--run", "abc*"], "wanted 6-16 characters"),
+    (["--every", "5s"], "without --watch"),
+    (["--ledger", "/dev/null"], "wanted a directory"),
+    (["--watch", "--toxiproxy", "http://127.0.0.1:1"], "cannot know which runs are alive"),
+    (["--watch", "--expired"], "the servers to watch over"),
+]
+WATCHED = ["--watch", "--expired", "--toxiproxy", "http://127.0.0.1:1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        *WRONG,
+        ([*WATCHED, "--run", "abcdefgh"], "no --run"),
+        ([*WATCHED, "--json"], "with --dry-run or --json"),
+        ([*WATCHED, "--dry-run"], "with --dry-run or --json"),
+        ([*WATCHED, "--every", "10"], "a bare number has no unit"),
+        ([*WATCHED, "--every", "0.5s"], "wanted 1s to 1h"),
+        ([*WATCHED, "--every", "2h"], "wanted 1s to 1h"),
+        ([*WATCHED, "--ledger", "/dev/null"], "wanted a directory"),
+    ],
+)
+def test_wrong_usage_says_what_is_wanted(arguments: list[str], wanted: str, tmp_path: Path) -> None:
+    ended = chaosbandit(tmp_path, "clean", *arguments).told(2)
+    assert wanted in (json.loads(ended.out)["stop_reason"] if ended.out else ended.err)
+    assert bool(ended.out) == ("--json" in arguments)
 
 
 def _create(url: str, name: str) -> None:

@@ -17,7 +17,7 @@ from chaosbandit.errors import CleanupError, HarnessError, ToxiproxyError
 from chaosbandit.safety import watch
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
-from tests.operator_path import OperatorPath, free_port, operator_path
+from tests.operator_path import ORIGINAL, OperatorPath, free_port, operator_path
 from tests.servers import running_server
 
 pytestmark = pytest.mark.e2e
@@ -145,6 +145,93 @@ def test_unconfirmed_removal_stays_written_and_the_watchdog_ends_it(
     wait_for(lambda: not is_running(pid))
     assert path.is_normal()
     assert written(ledger) == []
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_bypass_is_used_once_and_told_of_beside_what_is_left_to_do(
+    ledger: FaultLedger, tmp_path: Path, grouped: bool
+) -> None:
+    used = tmp_path / "used"
+    fault = replace(a_fault(), bypass=("sh", "-c", f"echo $CHAOSBANDIT_FAULT >> {used}"))
+    unclean = CleanupError("It may be there. Run `clean`, or by hand:", ["curl a", "curl b"])
+    error: Exception = ExceptionGroup("two", [ValueError(), unclean]) if grouped else unclean
+
+    async def run() -> CleanupError:
+        async with RunGuard("run001", ledger) as guard:
+            with pytest.raises(CleanupError) as caught:
+                async with guard.guard(fault):
+                    raise error
+            assert used.read_text() == f"{fault.name}\n"
+            assert written(ledger) == [fault.name]
+            return caught.value
+
+    found = asyncio.run(run())
+    assert found.__cause__ is error
+    assert found.commands == ("curl a", "curl b")
+    assert str(found).startswith("It may be there. The bypass ")
+    assert str(found).endswith(" 0. Run `clean`, or by hand:\n  curl a\n  curl b")
+    assert found.exit_code == 7
+
+
+def test_interruption_does_not_hide_a_failed_clean_up_while_the_bypass_works(
+    ledger: FaultLedger, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    fault = replace(a_fault(), bypass=("sh", "-c", f"touch {begun}; sleep 0.5; exit 3"))
+
+    async def exposure(guard: RunGuard) -> None:
+        async with guard.guard(fault):
+            raise CleanupError("not confirmed", ["curl a"])
+
+    async def run() -> None:
+        async with RunGuard("run001", ledger) as guard:
+            task = asyncio.ensure_future(exposure(guard))
+            await asyncio.to_thread(wait_for, begun.exists)
+            task.cancel()
+            with pytest.raises(CleanupError, match=r"^not confirmed\. The bypass .*\n  curl a"):
+                await task
+
+    asyncio.run(run())
+
+
+def test_error_without_a_bypass_or_a_failed_clean_up_stays_as_it_is(
+    ledger: FaultLedger, tmp_path: Path
+) -> None:
+    used = tmp_path / "used"
+    plain = a_fault()
+    cases: list[tuple[Fault, Exception]] = [
+        (plain, CleanupError("not confirmed", ["curl a"])),
+        (replace(plain, bypass=("touch", str(used))), HarnessError("refused")),
+    ]
+
+    async def run() -> None:
+        async with RunGuard("run001", ledger) as guard:
+            for fault, error in cases:
+                with pytest.raises(type(error)) as caught:
+                    async with guard.guard(fault):
+                        raise error
+                assert caught.value is error
+
+    asyncio.run(run())
+    assert not used.exists()
+
+
+def test_stuck_event_loop_is_noticed_and_a_working_one_left_alone(
+    ledger: FaultLedger, path: OperatorPath
+) -> None:
+    fault = path.fault()
+
+    async def run() -> None:
+        async with RunGuard("run001", ledger, ttl_s=1.0) as guard:
+            async with guard.guard(fault):
+                path.inject(fault)
+                await asyncio.sleep(4.0)
+                assert path.names() == sorted([fault.name, ORIGINAL])
+                wait_for(path.is_normal)  # stuck: nothing else runs in this loop
+            assert guard.alive()
+
+    asyncio.run(run())
+    assert list(ledger.directory.iterdir()) == []
 
 
 @pytest.mark.parametrize("removed", [False, True])

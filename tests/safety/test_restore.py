@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.server
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -14,6 +16,8 @@ from dataclasses import replace
 
 import pytest
 
+from chaosbandit.core.model import Fault
+from chaosbandit.core.names import lease_name
 from chaosbandit.safety.address import accepts, same_address
 from chaosbandit.safety.control import Control, UnansweredError
 from chaosbandit.safety.restore import (
@@ -21,10 +25,13 @@ from chaosbandit.safety.restore import (
     Remedy,
     confirm,
     manual_commands,
+    path_serves,
     remedy_of,
+    revive,
     settle,
     undo,
 )
+from tests.fake_api import Answer, constant, fake_api, raw
 from tests.operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 
 
@@ -242,16 +249,198 @@ def test_unknown_host_is_unanswered() -> None:
             control.call("GET", "/version", within_s=1.0)
 
 
-@pytest.mark.parametrize("state", ["closed", "enabled", "deleted", "original gone"])
-def test_manual_commands_do_what_they_promise(path: OperatorPath, state: str) -> None:
-    fault = path.fault()
-    path.inject(fault, "enabled" if state == "original gone" else state)
-    if state == "original gone":
-        path.call("DELETE", f"/proxies/{ORIGINAL}")
-    for command in manual_commands(remedy_of(fault)):
-        done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
+# --- servers that lie -----------------------------------------------------------------------------
+
+OURS = "cb.run001.1790000000.1.inventory"
+GONE = raw("404 Not Found", '{"error":"proxy not found","status":404}', "text/plain")
+DONE = raw("204 No Content")
+
+
+def shown(listen: str, *, enabled: bool) -> bytes:
+    """The operator's proxy, as a server shows it."""
+    proxy = {"name": ORIGINAL, "listen": listen, "upstream": "127.0.0.1:9001"}
+    return raw("200 OK", json.dumps({**proxy, "enabled": enabled, "toxics": []}))
+
+
+def scripted(**answers: bytes | None) -> Answer:
+    """`METHOD_ours`, `METHOD_theirs` and `METHOD_list`, each with its answer; None hangs."""
+
+    async def answer(method: str, path: str, body: bytes) -> bytes | None:
+        which = {f"/proxies/{OURS}": "ours", "/proxies": "list"}.get(path, "theirs")
+        return answers[f"{method}_{which}"]
+
+    return answer
+
+
+def met(answer: Answer, restores: str | None = ORIGINAL, within_s: float = 0.6) -> str:
+    """What undoing against these answers ends with; empty where it calls it done."""
+
+    async def attempt() -> str:
+        async with fake_api(answer) as server:
+            wanted = Remedy(server, OURS, "127.0.0.1:9000", "127.0.0.1:9001", restores)
+            try:
+                await asyncio.to_thread(undo, wanted, within_s)
+            except NotUndoneError as error:
+                return str(error)
+        return ""
+
+    return asyncio.run(attempt())
+
+
+CLEAN = shown("127.0.0.1:9000", enabled=True)
+DISABLED = shown("127.0.0.1:9000", enabled=False)
+THERE = raw("409 Conflict", '{"error":"proxy already exists","status":409}')
+HONEST: dict[str, bytes | None] = {
+    "DELETE_ours": DONE,
+    "GET_ours": GONE,
+    "POST_list": THERE,
+    "GET_theirs": CLEAN,
+    "POST_theirs": CLEAN,
+}
+
+
+def test_honest_answers_are_believed() -> None:
+    assert met(scripted(**HONEST)) == ""
+
+
+@pytest.mark.parametrize(
+    ("lies", "said"),
+    [
+        ({"GET_ours": CLEAN}, "still there"),  # though DELETE answered 204
+        ({"GET_theirs": DISABLED}, "is disabled, wanted it enabled"),  # though POST said 200
+        ({"GET_theirs": GONE, "POST_list": raw("201 Created")}, "inventory is not there: 404"),
+        ({"GET_theirs": shown("127.0.0.1:1", enabled=True)}, "is on 127.0.0.1:1"),
+        ({"GET_theirs": raw("200 OK", "[]")}, "is on None"),
+        ({"GET_ours": raw("404 Not Found", "404 page not found")}, "no word on whether"),
+        ({"GET_ours": raw("404 Not Found")}, "no word on whether"),
+        ({"GET_ours": raw("503 Service Unavailable")}, "GET answered 503"),
+        ({"DELETE_ours": raw("503 Service Unavailable"), "GET_ours": CLEAN}, "deleted: 503"),
+        ({"DELETE_ours": None}, "DELETE .* no whole answer"),
+        ({"GET_ours": None}, "GET .* no whole answer"),
+        ({"GET_theirs": None}, "GET .* no whole answer"),
+        ({"GET_ours": b"\x00\xff\xfe not HTTP at all\r\n\r\n"}, "GET .*: "),
+        ({"GET_ours": b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n{"}, "GET .*: "),
+        ({"GET_theirs": raw("200 OK", "\x00{]")}, "is on None"),
+    ],
+)
+def test_what_is_not_undone_is_never_called_undone(
+    lies: dict[str, bytes | None], said: str
+) -> None:
+    assert re.search(said, met(scripted(**HONEST | lies)))
+
+
+@pytest.mark.parametrize("restores", [ORIGINAL, None])
+def test_server_that_is_frozen_or_something_else_is_never_called_clean(
+    restores: str | None,
+) -> None:
+    frozen = constant(raw("503 Service Unavailable"), after_s=25.0)
+    assert "no whole answer within" in met(frozen, restores)
+    assert "404" in met(constant(raw("404 Not Found", "404 page not found")), restores)
+    assert met(constant(b"\x16\x03\x01 garbage"), restores)
+    assert "deleted: 200" in met(constant(raw("200 OK", "<html>", "text/html")), restores)
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+def lease(path: OperatorPath) -> Fault:
+    name = lease_name("run001", 1_790_000_000)
+    return replace(path.fault(), name=name, restores=None, toxics=())
+
+
+def test_undoing_a_lease_deletes_it_and_touches_nothing_else(path: OperatorPath) -> None:
+    held = lease(path)
+    body = {"name": held.name, "listen": held.listen, "upstream": held.upstream, "enabled": False}
+    assert path.call("POST", "/proxies", body) == 201
+    before = path.show()
+    with path.connect() as client:
+        client.settimeout(10.0)
+        undo(remedy_of(held), 10.0)
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+    assert path.names() == [ORIGINAL]
+    assert path.show() == before
+    path.call("POST", f"/proxies/{ORIGINAL}", {"enabled": False})
+    undo(remedy_of(held), 10.0)
+    assert path.show()["enabled"] is False
+
+
+def test_lease_died_with_its_server_though_the_operators_address_is_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as operators:
+        listen = f"127.0.0.1:{operators.getsockname()[1]}"
+        path = OperatorPath(f"http://127.0.0.1:{free_port()}", listen, "127.0.0.1:1")
+        undo(remedy_of(lease(path)), 0.5)
+
+
+# --- the path -------------------------------------------------------------------------------------
+
+
+def test_path_without_a_check_serves_while_it_accepts(path: OperatorPath) -> None:
+    wanted = remedy_of(path.fault())
+    assert path_serves(wanted) is None
+    path.call("POST", f"/proxies/{ORIGINAL}", {"enabled": False})
+    assert path_serves(wanted) == f"nothing accepts connections at {path.listen}"
+    assert path_serves(replace(wanted, restores=None)) is None
+    assert path_serves(replace(wanted, server_dies_with_run=True)) is None
+    assert path_serves(replace(wanted, server="http://192.0.2.1:8474")) is None  # out of sight
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found", b"503 Unavailable"])
+def test_path_with_a_check_serves_when_it_answers_anything(status: bytes) -> None:
+    with misbehaving(b"HTTP/1.1 " + status + b"\r\n\r\n") as url:
+        assert path_serves(replace(remedy(url), check=f"{url}/health?deep=1")) is None
+
+
+def test_path_that_accepts_and_stays_silent_does_not_serve() -> None:
+    with misbehaving(b"") as url:
+        started_s = time.monotonic()
+        found = path_serves(replace(remedy(url), check=url))
+        assert 1.9 < time.monotonic() - started_s < 5.0
+    assert found == f"the path does not answer: GET {url}: no whole answer within 2 s"
+    with misbehaving(b"\x00\x01\x02\r\n") as url:
+        assert "the path does not answer" in (path_serves(replace(remedy(url), check=url)) or "")
+
+
+def test_revived_proxy_has_dropped_its_connections_and_listens(path: OperatorPath) -> None:
+    with path.connect() as hanging, contextlib.closing(Control(path.url)) as control:
+        hanging.settimeout(10.0)
+        revive(remedy_of(path.fault()), control)
+        assert hanging.recv(1) == b""
     assert path.is_normal()
-    assert json.loads(done.stdout)["enabled"] is True
+
+
+# --- by hand --------------------------------------------------------------------------------------
+
+
+def by_hand(fault: Fault) -> str:
+    """Paste all of the commands into a shell, as one block; what they printed."""
+    block = "\n".join(manual_commands(fault))
+    done = subprocess.run(["sh", "-c", f"set -e\n{block}"], check=True, capture_output=True)
+    return done.stdout.decode()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(
+    "state", ["nothing", "made", "dosed", "closed", "enabled", "deleted", "restored"]
+)
+def test_manual_commands_do_what_they_promise(path: OperatorPath, state: str, gone: bool) -> None:
+    fault = path.fault()
+    if state != "nothing":
+        path.inject(fault, state)
+    if gone:
+        path.call("DELETE", f"/proxies/{ORIGINAL}")
+    assert '"enabled":true' in by_hand(fault).rpartition('{"name"')[2]  # shown at the end
+    assert path.is_normal()
+    by_hand(fault)  # twice is as good as once
+    assert path.is_normal()
+
+
+def test_manual_commands_for_what_replaced_nothing_delete_it_alone(path: OperatorPath) -> None:
+    for fault in (beside(path, path.fault()), lease(path)):
+        body = {"name": fault.name, "listen": fault.listen, "upstream": fault.upstream}
+        assert path.call("POST", "/proxies", {**body, "enabled": False}) == 201
+        by_hand(fault)
+        assert path.is_normal()
 
 
 @pytest.mark.parametrize(

@@ -656,6 +656,123 @@ def test_a_frozen_server_is_a_cleanup_error_with_commands_that_work(
     asyncio.run(scenario())
 
 
+LIES: dict[str, dict[str, Any]] = {
+    "deleted": {"DELETE_proxies": raw("204 No Content")},
+    "enabled": {"POST_inventory": raw("200 OK", "{}")},
+    "garbage": {"DELETE_proxies": b"\x00\xff garbage\r\n\r\n"},
+    "empty 503": {"DELETE_proxies": raw("503 Service Unavailable")},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_removal_that_only_seems_to_work_is_a_cleanup_error(toxiproxy_url: str, lie: str) -> None:
+    async def scenario() -> None:
+        lying = False
+
+        async with canary(toxiproxy_url) as c:
+
+            async def answer(method: str, path: str, body: bytes) -> bytes | None:
+                lies = LIES[lie] if lying else {}
+                return await in_front_of(toxiproxy_url, **lies)(method, path, body)
+
+            async with fake_api(answer) as liar:
+                injector = ToxiproxyInjector(c.scenario, RUN, liar, cleanup_s=1.5)
+                words = "inventory is disabled" if lie == "enabled" else "still exists"
+                with pytest.raises(CleanupError, match=words):
+                    async with injector.inject(c.fault()):
+                        lying = True
+
+    asyncio.run(scenario())
+
+
+def test_a_hanging_server_is_told_in_one_sentence_and_in_time(toxiproxy_url: str) -> None:
+    async def scenario() -> None:
+        hanging = False
+        async with canary(toxiproxy_url) as c:
+
+            async def answer(method: str, path: str, body: bytes) -> bytes | None:
+                return None if hanging else await in_front_of(toxiproxy_url)(method, path, body)
+
+            async with fake_api(answer) as frozen:
+                injector = ToxiproxyInjector(c.scenario, RUN, frozen)
+                with pytest.raises(CleanupError) as caught:
+                    async with injector.inject(c.fault()):
+                        hanging = True
+                        started_s = time.monotonic()
+                assert time.monotonic() - started_s < CLEANUP_S + 3.0
+                assert str(caught.value).count("did not answer") == 1
+                assert str(caught.value).count("hangs or is frozen") == 1
+
+    asyncio.run(scenario())
+    assert CLEANUP_S <= 6.0  # the run must end with exit 7 within 10 s of a freeze
+
+
+def test_a_frozen_proxy_of_somebody_else_does_not_hinder_an_injection(toxiproxy_url: str) -> None:
+    async def no_list(method: str, path: str, body: bytes) -> bytes | None:
+        if (method, path) == ("GET", "/proxies"):
+            return None  # as the real server, where one of the proxies listed is frozen
+        return await in_front_of(toxiproxy_url)(method, path, body)
+
+    async def scenario() -> None:
+        async with canary(toxiproxy_url) as c, fake_api(no_list) as frozen:
+            injector = ToxiproxyInjector(c.scenario, RUN, frozen)
+            async with injector.inject(c.fault()):
+                assert await new_connection_s(c.listen) >= DELAY_S
+            await c.assert_restored()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("refusal", ["409 Conflict", "400 Bad Request"])
+def test_where_the_first_step_was_refused_nothing_is_removed(
+    toxiproxy_url: str, refusal: str
+) -> None:
+    seen: list[str] = []
+
+    async def scenario() -> None:
+        async with canary(toxiproxy_url) as c:
+
+            async def answer(method: str, path: str, body: bytes) -> bytes | None:
+                seen.append(method)
+                if (method, path) == ("POST", "/proxies"):
+                    return raw(refusal, '{"error":"no"}')
+                return await in_front_of(toxiproxy_url)(method, path, body)
+
+            async with fake_api(answer) as refusing:
+                injector = ToxiproxyInjector(c.scenario, RUN, refusing)
+                words = f"nothing was placed on the server: .* with {refusal[:3]}: no"
+                with pytest.raises(ToxiproxyError, match=words):
+                    async with injector.inject(c.fault()):
+                        raise AssertionError("not reached")
+            await c.assert_restored()
+
+    asyncio.run(scenario())
+    assert seen == ["GET", "GET", "POST"]
+
+
+@pytest.mark.parametrize("answered", [None, raw("500 Internal Server Error")])
+def test_where_the_first_step_hung_or_broke_the_removal_runs(
+    toxiproxy_url: str, answered: bytes | None
+) -> None:
+    """Such a server may have done all the same what it was asked for."""
+
+    async def scenario() -> None:
+        async with canary(toxiproxy_url) as c:
+
+            async def answer(method: str, path: str, body: bytes) -> bytes | None:
+                passed_on = await in_front_of(toxiproxy_url)(method, path, body)
+                return answered if (method, path) == ("POST", "/proxies") else passed_on
+
+            async with fake_api(answer) as breaking:
+                injector = ToxiproxyInjector(c.scenario, RUN, breaking, deadline_s=1.0)
+                with pytest.raises(ToxiproxyError):
+                    async with injector.inject(c.fault()):
+                        raise AssertionError("not reached")
+            await c.assert_restored()
+
+    asyncio.run(scenario())
+
+
 def test_a_server_that_answers_late_is_cleaned_all_the_same(toxiproxy_url: str) -> None:
     hung = 0
 

@@ -1,0 +1,67 @@
+"""What a person pastes into a shell to undo a fault when we could not.
+
+Safety and injector both print it, and the watchdog loads this file without the package, so it needs
+nothing but the standard library. Pure: it writes text and asks no server.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Protocol
+from urllib.parse import quote
+
+_CURL = ("curl", "-sS", "-m", "40")  # a frozen server answers after 25 s
+
+
+class Undoable(Protocol):
+    """What must be known of a fault, whatever record it is kept in."""
+
+    @property
+    def server(self) -> str:
+        """URL of the Toxiproxy API."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Our proxy."""
+        ...
+
+    @property
+    def listen(self) -> str:
+        """Where it listens."""
+        ...
+
+    @property
+    def upstream(self) -> str:
+        """Where it leads to."""
+        ...
+
+    @property
+    def restores(self) -> str | None:
+        """The operator's proxy that must come back."""
+        ...
+
+
+def manual_commands(fault: Undoable) -> tuple[str, ...]:
+    """Delete ours; create the operator's proxy if it is gone, enable it if it is not, show it.
+
+    In this order they are right however far an injection or its removal came: what is already so is
+    answered with 404 or 409 and changes nothing. The first alone ends the toxics.
+    """
+    server = fault.server.rstrip("/")
+    commands = [[*_CURL, "-X", "DELETE", f"{server}/proxies/{quote(fault.name, safe='')}"]]
+    if fault.restores is not None:
+        original = {
+            "name": fault.restores,
+            "listen": fault.listen,
+            "upstream": fault.upstream,
+            "enabled": True,
+        }
+        url = f"{server}/proxies/{quote(fault.restores, safe='')}"
+        commands += [
+            [*_CURL, f"{server}/proxies", "-d", json.dumps(original)],
+            [*_CURL, url, "-d", json.dumps({"enabled": True})],
+            [*_CURL, url],
+        ]
+    return tuple(shlex.join(command) for command in commands)

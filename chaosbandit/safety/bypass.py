@@ -1,0 +1,80 @@
+"""The operator's own way around a proxy that cannot be repaired: a URL to POST to, or a command.
+
+It is their last resort and may do anything, so it gets the facts and a deadline, never a shell.
+Whatever comes of it becomes one sentence, for it is called where nothing may be raised any more.
+Standard library only, since the watchdog uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from chaosbandit.safety.control import status_of
+
+if TYPE_CHECKING:
+    from chaosbandit.safety.restore import Remedy
+
+
+def run_bypass(remedy: Remedy, why: str, within_s: float) -> str:
+    """Use the bypass of `remedy` once; one sentence on what came of it."""
+    bypass, facts = remedy.bypass, _facts(remedy, why)
+    try:
+        if bypass is None:
+            return "No bypass is configured."
+        if isinstance(bypass, str):
+            return _posted(bypass, facts, within_s)
+        return _executed(bypass, facts, within_s)
+    except Exception as error:  # the caller still has commands to print and a code to exit with
+        return f"The bypass {bypass!r} failed: {error or type(error).__name__}."
+
+
+def _facts(remedy: Remedy, why: str) -> dict[str, str]:
+    return {
+        "fault": remedy.name,
+        "proxy": remedy.restores or remedy.name,
+        "listen": remedy.listen,
+        "upstream": remedy.upstream,
+        "server": remedy.server,
+        "why": why,
+    }
+
+
+def _posted(url: str, facts: Mapping[str, str], within_s: float) -> str:
+    status = status_of("POST", url, within_s, dict(facts))
+    if 200 <= status < 300:
+        return f"The bypass POST {url} was answered with {status}."
+    return f"The bypass POST {url} failed: it was answered with {status}, wanted 2xx."
+
+
+def _executed(command: tuple[str, ...], facts: Mapping[str, str], within_s: float) -> str:
+    shown = shlex.join(command)
+    environment = {f"CHAOSBANDIT_{name.upper()}": value for name, value in facts.items()}
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C at our terminal is not meant for it
+    )
+    try:
+        status = process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        _end_all_of(process)
+        return f"The bypass `{shown}` failed: killed, since it did not end within {within_s:g} s."
+    if status != 0:
+        return f"The bypass `{shown}` failed: it ended with status {status}, wanted 0."
+    return f"The bypass `{shown}` ended with status 0."
+
+
+def _end_all_of(process: subprocess.Popen[bytes]) -> None:
+    """Kill the command and what it has started, which shares its session."""
+    with suppress(ProcessLookupError):  # it ended this instant
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,314 @@
+"""A run's lease at a Toxiproxy server: a disabled proxy whose name says who works here until when.
+
+    create our own, disabled --> look who else is here --> nobody: ours until its time, renew it
+                                                      \\-> somebody: take ours away, say who
+
+It keeps runs of different hosts off each other's target. It never enables anything, and leaves the
+writing down and the watching to its owner; blocking calls, each with a deadline.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from chaosbandit.core.model import Fault
+from chaosbandit.core.names import lease_name, parse_lease
+from chaosbandit.errors import HarnessError, TargetError, ToxiproxyError
+from chaosbandit.safety.address import same_address
+from chaosbandit.safety.control import CALL_S, Control, Reply, UnansweredError
+from chaosbandit.safety.restore import NotUndoneError, remedy_of, settle, undo
+
+DURATION_S = 60.0
+NOWHERE = "127.0.0.1:0"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_TAKE_S = 8.0
+_LEAVE_S = 4.0
+_LEAST_S = 0.2
+_AGAIN_S = 0.5  # between two looks at a rival that started when we did
+_LOOKS = 5
+_LONG_GONE_S = 5.0  # clocks differ: a lease that has just expired may still be renewed
+_SETTLE_S = 0.3  # for a call that was given up and may still arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a run wants for itself: a target, and the listen address it replaces, if any."""
+
+    server: str  # URL of the Toxiproxy API
+    target: str  # host:port the traffic goes to
+    listen: str | None  # None: our own proxies only (topology `edge`)
+    until_epoch_s: int  # the run ends at the latest then
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another run's lease on what we want."""
+
+    run: str
+    what: str
+    expires_epoch_s: int
+
+
+class Lease:
+    """The lease of `run` on `claim`.
+
+    `write` is called before a lease exists on the server, `strike` after it is confirmed as gone.
+
+    Raises:
+        ValueError: the server's URL is not one we can talk to.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        claim: Claim,
+        *,
+        write: Callable[[Fault], None],
+        strike: Callable[[Fault], None],
+        duration_s: float = DURATION_S,
+    ) -> None:
+        self._run = run
+        self._claim = claim
+        self._write = write
+        self._strike = strike
+        self._duration_s = duration_s
+        self._control = Control(claim.server)
+        self._made: dict[str, Fault] = {}  # all that may exist on the server
+        self._held: Fault | None = None
+        self._pending: Fault | None = None  # asked for, and not known whether it exists
+        self._taken: str | None = None  # by whom, for good
+        self._trouble = "it was never taken"
+        self._turn = threading.Lock()
+
+    def claim(self) -> None:
+        """Take the lease.
+
+        Raises:
+            TargetError: another run has it.
+            HarnessError: it could not be written down, or the server did not do it.
+        """
+        with self._turn:
+            self._take(time.monotonic() + _TAKE_S)
+
+    renew = claim  # a new one first, then the old one goes; taken anew where the old one is lost
+
+    def confirm(self) -> None:
+        """Return only if the server shows the lease; one that is gone is taken anew.
+
+        Raises:
+            HarnessError: as `claim`.
+        """
+        with self._turn:
+            give_up_s = time.monotonic() + _TAKE_S
+            if self._taken is not None or not self._is_there(give_up_s):
+                self._take(give_up_s)
+
+    def lost(self) -> str | None:
+        """Why the run no longer has its target for itself, or None while it has."""
+        if self._taken is not None:
+            return self._taken
+        held = self._held
+        if held is not None and time.time() < held.expires_epoch_s:
+            return None
+        return (
+            f"the lease of run {self._run} on {self._claim.target} at {self._control.url} has "
+            f"ended and could not be had again: {self._trouble}"
+        )
+
+    def release(self) -> None:
+        """Delete it; what cannot be confirmed as gone stays written down and watched."""
+        with self._turn:
+            unsure = self._pending
+            self._held = self._pending = None
+            self._trouble = "it was given back"
+            give_up_s = time.monotonic() + _LEAVE_S
+            for fault in list(self._made.values()):
+                self._undo(fault, give_up_s, late_call=fault == unsure)
+            self._control.close()
+
+    def _take(self, give_up_s: float) -> None:
+        if self._taken is not None:
+            raise TargetError(self._taken)
+        try:
+            fault = self._create(give_up_s)
+            if not self._went_on(give_up_s):
+                self._contest(give_up_s)
+        except TargetError as error:
+            if self._held is not None:
+                self._taken = f"run {self._run} lost its lease meanwhile: {error}"
+            for made in list(self._made.values()):
+                self._undo(made, give_up_s)
+            self._held = self._pending = None
+            self._control.close()
+            raise TargetError(self._taken or str(error)) from error
+        except UnansweredError as error:
+            self._trouble = str(error)
+            raise ToxiproxyError(
+                f"found no whole answer ({error}), wanted a lease on {self._claim.target} at "
+                f"{self._control.url}; see that the server answers, or restart it"
+            ) from error
+        except HarnessError as error:
+            self._trouble = str(error)
+            raise
+        self._held, self._pending = fault, None
+        with suppress(UnansweredError, HarnessError):  # they end by themselves, or next time
+            for old in [made for made in self._made.values() if made != fault]:
+                self._drop(old, give_up_s)
+
+    def _create(self, give_up_s: float) -> Fault:
+        """The next lease, on the server; one that was asked for in vain is asked for again."""
+        fault = self._pending
+        if fault is None or fault.expires_epoch_s - time.time() < self._duration_s / 2:
+            fault = self._next()
+            self._write(fault)
+            self._made[fault.name] = self._pending = fault
+        body = {
+            "name": fault.name,
+            "listen": self._claim.listen or NOWHERE,
+            "upstream": fault.upstream,
+            "enabled": False,
+        }
+        reply = self._call("POST", "/proxies", give_up_s, body)
+        if reply.status not in (201, 409):  # 409: an earlier call got through; the name is ours
+            raise ToxiproxyError(
+                f"found {reply.status} {reply.text.strip()} from {self._control.url}, wanted a "
+                f"lease on {self._claim.target}",
+                reply.status,
+            )
+        return fault
+
+    def _next(self) -> Fault:
+        expires = math.ceil(time.time() + self._duration_s)
+        if self._made:
+            expires = max(expires, 1 + max(made.expires_epoch_s for made in self._made.values()))
+        return Fault(
+            run=self._run,
+            server=self._claim.server,
+            name=lease_name(self._run, expires),
+            listen=NOWHERE,  # it never listens, so whoever undoes it need not look there
+            upstream=self._claim.target,
+            restores=None,
+            expires_epoch_s=expires,
+            toxics=(),
+        )
+
+    def _went_on(self, give_up_s: float) -> bool:
+        """Whether the one before was still there, unexpired: then nobody got in between."""
+        held = self._held
+        if held is None or time.time() >= held.expires_epoch_s:
+            return False
+        return self._drop(held, give_up_s)
+
+    def _contest(self, give_up_s: float) -> None:
+        """Raise if another run was here first.
+
+        Whoever creates first and looks then is seen by all who come later. Of two that started at
+        once, and so see each other, the run with the greater name yields at once, the other waits
+        for that; who comes later still sees us, and is no concern of ours.
+        """
+        waited_for: set[str] | None = None
+        for look in range(_LOOKS):
+            rivals = {rival.run: rival for rival in self._rivals(give_up_s)}
+            if waited_for is not None:
+                rivals = {run: rival for run, rival in rivals.items() if run in waited_for}
+            if not rivals:
+                return
+            if min(rivals) < self._run or look == _LOOKS - 1:
+                raise TargetError(self._refusal(rivals[min(rivals)]))
+            waited_for = set(rivals)
+            time.sleep(_AGAIN_S)
+
+    def _rivals(self, give_up_s: float) -> list[Rival]:
+        """Other runs' leases on what we want; those long expired are deleted in passing."""
+        reply = self._call("GET", "/proxies", give_up_s)
+        if reply.status != 200:
+            raise ToxiproxyError(
+                f"found {reply.status} from {self._control.url}/proxies, wanted the proxies there",
+                reply.status,
+            )
+        rivals = []
+        for name, shown in reply.record().items():
+            lease = parse_lease(name)
+            if lease is None or lease.run == self._run or not isinstance(shown, dict):
+                continue
+            what = self._both_want(shown)
+            if lease.expires_epoch_s < time.time() - _LONG_GONE_S:
+                self._call("DELETE", f"/proxies/{name}", give_up_s)
+            elif what is not None and lease.expires_epoch_s > time.time():
+                rivals.append(Rival(lease.run, what, lease.expires_epoch_s))
+        return rivals
+
+    def _both_want(self, shown: Mapping[str, object]) -> str | None:
+        target, listen = str(shown.get("upstream")), str(shown.get("listen"))
+        if place(target) == place(self._claim.target):
+            return f"the target {target}"
+        ours = self._claim.listen
+        if ours is not None and is_one_place(ours) and same_address(listen, ours):
+            return f"the proxy address {listen}"
+        return None
+
+    def _refusal(self, rival: Rival) -> str:
+        url = self._control.url
+        return (
+            f"run {rival.run} holds a lease on {rival.what} at {url} until "
+            f"{moment(rival.expires_epoch_s)} (renewed while it lives); wait for it or stop it. If "
+            f"it is dead, run `chaosbandit clean --run {rival.run} --toxiproxy {url}`, or wait"
+        )
+
+    def _is_there(self, give_up_s: float) -> bool:
+        held = self._held
+        if held is None or held.expires_epoch_s - time.time() < self._duration_s / 3:
+            return False
+        try:
+            return self._call("GET", f"/proxies/{held.name}", give_up_s).status == 200
+        except UnansweredError:
+            return False  # taking it again fails likewise, and says so
+
+    def _drop(self, fault: Fault, give_up_s: float) -> bool:
+        """Delete one that is no longer needed; whether it was there."""
+        reply = self._call("DELETE", f"/proxies/{fault.name}", give_up_s)
+        if reply.status in (204, 404):
+            self._forget(fault)
+        return reply.status == 204
+
+    def _undo(self, fault: Fault, give_up_s: float, *, late_call: bool = False) -> None:
+        left_s = max(give_up_s - time.monotonic(), _LEAST_S)
+        try:
+            undo(remedy_of(fault), left_s, self._control)
+            if late_call:
+                time.sleep(_SETTLE_S)
+                settle(remedy_of(fault), _LEAST_S, self._control)
+            self._forget(fault)
+        except (NotUndoneError, HarnessError):
+            return  # the watchdog goes on trying, and the ledger tells `clean`
+
+    def _forget(self, fault: Fault) -> None:
+        self._strike(fault)
+        del self._made[fault.name]
+
+    def _call(self, method: str, path: str, give_up_s: float, body: object = None) -> Reply:
+        within_s = min(CALL_S, give_up_s - time.monotonic())
+        return self._control.call(method, path, body, max(within_s, 0.0))
+
+
+def place(address: str) -> str:
+    """One spelling of `host:port`, so that two of them can be compared."""
+    host, _, port = address.lower().rpartition(":")
+    host = host.strip("[]")
+    return f"{'localhost' if host in _LOOPBACK else host}:{port}"
+
+
+def is_one_place(listen: str) -> bool:
+    """Whether `listen` names a port; with port 0 everybody gets one of their own."""
+    return listen.rpartition(":")[2] != "0"
+
+
+def moment(epoch_s: float) -> str:
+    """`22:03:10Z (in 41 s)`."""
+    clock = time.strftime("%H:%M:%SZ", time.gmtime(epoch_s))
+    return f"{clock} (in {max(0.0, epoch_s - time.time()):.0f} s)"
