@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from chaosbandit.cli import cleaning, demo, proxying, running, scenarios
+from chaosbandit.cli import cleaning, demo, examining, proxying, running, scenarios
 
 app = typer.Typer(
     name="chaosbandit",
@@ -46,5 +46,6 @@ app.command("demo")(demo.demo)
 app.command("run")(running.run)
 app.command("validate")(scenarios.validate)
 app.command("schema")(scenarios.schema)
+app.command("doctor")(examining.doctor)
 app.command("clean")(cleaning.clean)
 app.add_typer(proxying.toxiproxy, name="toxiproxy")

@@ -14,6 +14,7 @@ COMMANDS = [
     ["demo"],
     ["validate"],
     ["schema"],
+    ["doctor"],
     ["clean"],
     ["toxiproxy"],
     ["toxiproxy", "serve"],

@@ -1,0 +1,113 @@
+"""How fast this machine can send: the run's own prober against a server that answers at once.
+
+The ceiling is the highest rate at which requests still leave on time, that is with a scheduling
+lag below what the scenario's latency bound allows. It is measured with nothing else going on here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from chaosbandit.core.model import Health, Outcome, Route
+from chaosbandit.core.scenario import Scenario, Traffic
+from chaosbandit.doctor.asking import child_server
+from chaosbandit.doctor.findings import Finding, fail, ok, warn
+from chaosbandit.ports import Signal
+from chaosbandit.report.phrases import duration
+from chaosbandit.traffic.clock import SystemClock
+from chaosbandit.traffic.prober import OpenLoopProber
+
+RATES_PER_S = (50, 100, 200, 400, 800, 1600, 2000)
+FASTER_PER_S = (3000, 4000)  # tried only for a scenario that may need them
+STEP_S = 0.5
+LAG_S = 0.020  # allowed where no scenario says: 5 % of 400 ms
+TRIES = 2  # one hiccup of the machine is no ceiling
+ENOUGH_S = 6.0  # after this no higher rate is tried
+_MODULE = "chaosbandit.doctor.answering"
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The highest rate that was kept (0: none), and what ended the search."""
+
+    kept_per_s: int
+    missed_per_s: int | None = None  # the first rate that was not kept
+    missed_by: str = ""
+
+
+async def findings(scenario: Scenario | None) -> list[Finding]:
+    """The ceiling, and whether the scenario stays well below it."""
+    bound_s = LAG_S if scenario is None else scenario.lag_bound_s
+    return [judged(await measured(bound_s, wanted_per_s(scenario)), bound_s, scenario)]
+
+
+def wanted_per_s(scenario: Scenario | None) -> float:
+    """The requests a second that a run of the scenario sends."""
+    if scenario is None:
+        return 0.0
+    return scenario.traffic.rate_per_s * (1 + scenario.traffic.control_share)
+
+
+async def measured(bound_s: float, wanted: float) -> Ceiling:
+    """Rising rates, half a second each, until one is not kept."""
+    rates = RATES_PER_S + (FASTER_PER_S if 2 * wanted > RATES_PER_S[-1] else ())
+    give_up_s = time.monotonic() + ENOUGH_S
+    async with child_server(_MODULE) as url:
+        traffic = Traffic(url, url, rate_per_s=RATES_PER_S[0], timeout_s=1.0)
+        async with OpenLoopProber(traffic, None, SystemClock()) as prober:
+            await _sent(prober, 100, 20)  # connections and code paths are warm from here on
+            kept = 0
+            for rate in rates:
+                if time.monotonic() > give_up_s:
+                    break
+                for _ in range(TRIES):
+                    health, lost = await _sent(prober, rate, int(rate * STEP_S))
+                    missed_by = _missed_by(health, lost, bound_s)
+                    if not missed_by:
+                        break
+                else:
+                    return Ceiling(kept, rate, missed_by)
+                kept = rate
+    return Ceiling(kept)
+
+
+def judged(ceiling: Ceiling, bound_s: float, scenario: Scenario | None) -> Finding:
+    """Half of the ceiling is left free for the rest of the machine's work."""
+    end = f", not {ceiling.missed_per_s:,}/s ({ceiling.missed_by})" if ceiling.missed_per_s else ""
+    least = "" if ceiling.missed_per_s else "at least "
+    found = f"{least}{ceiling.kept_per_s:,} requests/s leave within {duration(bound_s)}{end}"
+    wanted = wanted_per_s(scenario)
+    needs = f"a ceiling of {2 * wanted:,.0f}/s, twice the {wanted:,.0f}/s of a run"
+    do = "lower traffic.rate, or run on a machine with a faster or idler core"
+    if wanted > ceiling.kept_per_s or ceiling.kept_per_s == 0:
+        needs = needs if wanted else "requests that leave on time"
+        return fail("prober ceiling", found, needs, do)
+    if 2 * wanted > ceiling.kept_per_s:
+        return warn("prober ceiling", found, needs, do)
+    return ok("prober ceiling", found + (f"; a run sends {wanted:,.0f}/s" if wanted else ""))
+
+
+def _missed_by(health: Health, lost: int, bound_s: float) -> str:
+    """Why a rate was not kept, or nothing."""
+    if health.overloads or lost:
+        return f"{max(health.overloads, lost):,} could not be sent or answered"
+    if health.lag_p99_s > bound_s:
+        return f"1 % leave {duration(health.lag_p99_s)} late or more"
+    return ""
+
+
+async def _sent(prober: OpenLoopProber, rate_per_s: int, samples: int) -> tuple[Health, int]:
+    """How the prober did at one rate, and how many requests had no answer."""
+    slots: Iterator[int] = iter(range(samples))
+
+    def feed(seq: int) -> Route | Signal:
+        return Signal.END if next(slots, None) is None else Route.CANARY
+
+    lost = 0
+    async with aclosing(prober.stream(feed, rate_per_s, {})) as stream:
+        async for sample in stream:
+            lost += sample.outcome is not Outcome.RESPONSE
+    return prober.health(), lost

@@ -1,0 +1,125 @@
+"""The whole examination: all checks at once, each with a deadline, then the ceiling alone.
+
+machine | scenario | target | servers -> proxies, leftovers, clocks, sweeper | kill switches
+then, with nothing else going on: the ceiling
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import httpx
+
+from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.doctor import (
+    ceiling,
+    clocks,
+    leftovers,
+    machine,
+    proxies,
+    scenario,
+    servers,
+    sweeper,
+    switches,
+    target,
+)
+from chaosbandit.doctor.asking import ask, child_server
+from chaosbandit.doctor.findings import Finding, fail, note, told_by
+from chaosbandit.doctor.servers import Shown
+from chaosbandit.doctor.subject import Subject, names_at
+from chaosbandit.errors import ChaosbanditError
+
+CHECK_S = 8.0  # each of those that run side by side
+CEILING_S = 9.0
+_SERVER = ("chaosbandit.toxiproxy.server", "--port", "0", "--exit-with-stdin")
+
+Check = tuple[str, Awaitable[Sequence[Finding]]]
+
+
+async def examine(subject: Subject, tell: Callable[[str], None]) -> list[Finding]:
+    """Every finding, in a fixed order; `tell` hears what is being looked at."""
+    tell("looking at this machine" + _whereabouts(subject))
+    side_by_side: list[Check] = [
+        ("machine", machine.findings(subject)),
+        ("target", target.findings(subject)),
+        ("target's clock", _target_clock(subject)),
+        ("toxiproxy", _servers(subject)),
+        ("kill switch", switches.findings(subject.freeze_places)),
+    ]
+    on_machine, on_target, on_clock, on_servers, on_switches = await asyncio.gather(
+        *(_in_time(name, check, CHECK_S) for name, check in side_by_side)
+    )
+    tell("measuring how fast this machine can send")
+    alone = await _in_time("prober ceiling", ceiling.findings(subject.scenario), CEILING_S)
+    said = scenario.findings(subject)
+    return [*on_machine, *alone, *said, *on_switches, *on_target, *on_clock, *on_servers]
+
+
+async def _in_time(
+    name: str, check: Awaitable[Sequence[Finding]], within_s: float
+) -> Sequence[Finding]:
+    try:
+        async with asyncio.timeout(within_s):
+            return await check
+    except TimeoutError:
+        do = "repeat it; if it stays so, look at what this check needs"
+        return [fail(name, f"no answer within {within_s:g} s", "an answer", do)]
+    except ChaosbanditError as error:
+        return [told_by(name, str(error))]
+
+
+async def _servers(subject: Subject) -> list[Finding]:
+    """What the servers show, and all that follows from it."""
+    entries = subject.ledger.entries()
+    written = [entry.fault.server.rstrip("/") for entry in entries.entries]
+    named = [server.rstrip("/") for server in subject.servers]
+    urls = [url for url in dict.fromkeys([*named, *written]) if subject.may_touch(url)]
+    shown = await asyncio.gather(
+        *(_shown(url, names_at(url, subject.scenario, entries)) for url in urls)
+    )
+    now_epoch_s = time.time()
+    found: list[Finding] = []
+    for each in shown:
+        if each.url in named or each.embedded:
+            found += servers.findings(each)
+            found += await proxies.findings(each, subject.scenario, now_epoch_s)
+            found += sweeper.findings(each, now_epoch_s)
+        if each.version is not None and not each.embedded:
+            found.append(clocks.finding(each.url, each.version, expiries=True))
+    found += leftovers.findings(subject.ledger, shown, subject.scenario, now_epoch_s)
+    if not subject.servers:
+        do = "name it: `chaosbandit doctor --toxiproxy URL`, or a scenario file"
+        found.insert(0, note("toxiproxy", "no server was named", do=do))
+    return found
+
+
+async def _shown(url: str, names: Sequence[str]) -> Shown:
+    if url != EMBEDDED:
+        return await servers.look(url, names)
+    async with child_server(*_SERVER) as started:
+        return await servers.look(started, (), embedded=True)
+
+
+async def _target_clock(subject: Subject) -> list[Finding]:
+    """Told only where it differs: for reading the target's logs beside ours."""
+    traffic = subject.scenario.traffic if subject.scenario is not None else None
+    if traffic is None or traffic.method not in target.SAFE_METHODS:
+        return []
+    if not subject.may_touch(traffic.url):
+        return []
+    try:
+        answer = await ask(traffic.url.replace("{n}", "0"), target.CONNECT_S, traffic.headers)
+    except (TimeoutError, httpx.HTTPError, OSError):
+        return []  # told by the target's own check
+    skew = clocks.skew_of(answer)
+    if skew is None or skew.least_s <= clocks.NOTEWORTHY_S:
+        return []
+    return [clocks.finding(traffic.url, answer, expiries=False)]
+
+
+def _whereabouts(subject: Subject) -> str:
+    places = ["the target"] if subject.scenario is not None else []
+    places += ["Toxiproxy"] if subject.servers else []
+    return "".join(f", {place}" for place in places)

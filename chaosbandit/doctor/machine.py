@@ -1,0 +1,172 @@
+"""This machine: versions, the folders a run writes to, open files, and whether a watchdog starts.
+
+It touches no server. In the folders it writes one file of its own and removes it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import platform
+import re
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+from chaosbandit._version import __version__
+from chaosbandit.core.scenario import Traffic
+from chaosbandit.doctor.asking import in_thread
+from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
+from chaosbandit.doctor.subject import Subject
+from chaosbandit.errors import HarnessError
+from chaosbandit.report.phrases import duration
+from chaosbandit.safety.durable import remove_durably, write_durably
+from chaosbandit.safety.guard import TTL_S
+from chaosbandit.safety.watch import Watch
+from chaosbandit.traffic.prober import MAX_IN_FLIGHT
+
+SLOW_DISK_S = 0.050
+LEAST_FREE_BYTES = 100_000_000
+SPARE_FILES = 64  # what a run has open besides its requests
+DISK_S = 4.0
+WATCHDOG_START_S = 5.0
+WATCHDOG_ACK_S = 2.0
+_SHOWN = ("aiohttp", "httpx", "numpy", "scipy", "toxiproxy-python")
+
+
+async def findings(subject: Subject) -> list[Finding]:
+    """All that is to say of this machine."""
+    traffic = subject.scenario.traffic if subject.scenario is not None else None
+    found = await asyncio.gather(
+        in_thread(versions, DISK_S),
+        _on_disk("ledger", subject.ledger.directory),
+        _on_disk("journals", subject.journals),
+        in_thread(watchdog, WATCHDOG_START_S + WATCHDOG_ACK_S + 1.0),
+    )
+    packages, ledger, journals, watched = found
+    return [packages, ledger, journals, open_files(traffic), watched]
+
+
+def versions() -> Finding:
+    """The interpreter and the packages that measure and decide."""
+    shown = [f"Python {platform.python_version()}", f"chaosbandit {__version__}"]
+    missing = []
+    for name in _needed():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+        else:
+            shown += [f"{name} {version}"] if name in _SHOWN else []
+    if missing:
+        return fail(
+            "versions",
+            f"not installed: {', '.join(missing)}",
+            "everything chaosbandit depends on",
+            "install it anew: `pip install --force-reinstall chaosbandit`",
+        )
+    return ok("versions", ", ".join(shown))
+
+
+def folder(check: str, directory: Path) -> Finding:
+    """Whether a folder, or the one it will be made in, takes files, and how soon they are safe."""
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    remedy = "make it writable for this user, or name another place in XDG_STATE_HOME"
+    probe = place / f".doctor-{os.getpid()}-{check}"
+    try:
+        times_s = []
+        for _ in range(3):
+            began_s = time.perf_counter()
+            write_durably(probe, "written by `chaosbandit doctor` to see whether it can be\n")
+            times_s.append(time.perf_counter() - began_s)
+        remove_durably(probe)
+        free_bytes = shutil.disk_usage(place).free
+    except OSError as error:
+        why = error.strerror or str(error)
+        return fail(check, f"{directory} cannot be written: {why}", "a folder to write to", remedy)
+    took_s = statistics.median(times_s)
+    found = f"{directory}{'' if place == directory else ' (will be made)'}"
+    if free_bytes < LEAST_FREE_BYTES:
+        free = f"{free_bytes / 1e6:.0f} MB free"
+        return warn(check, f"{found}: {free}", "at least 100 MB", "free some space")
+    if took_s > SLOW_DISK_S:
+        return warn(
+            check,
+            f"{found}: a file is safely on disk after {duration(took_s)}",
+            f"{duration(SLOW_DISK_S)} or less: every exposure waits for it",
+            "put XDG_STATE_HOME on a faster disk",
+        )
+    free = f"{free_bytes / 1e9:,.1f} GB free"
+    return ok(check, f"{found}: a file is safely on disk after {duration(took_s)}, {free}")
+
+
+def open_files(traffic: Traffic | None, limit: int | None = None) -> Finding:
+    """Whether all requests that may be in flight at once can have a connection each."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
+    if soft == resource.RLIM_INFINITY:
+        return ok("open files", "no limit")
+    if traffic is None:
+        return ok("open files", f"at most {soft:,}")
+    wanted = SPARE_FILES + sum(
+        min(math.ceil(traffic.rate_per_s * share * traffic.timeout_s), MAX_IN_FLIGHT)
+        for share in (1.0, traffic.control_share)
+    )
+    why = f"{wanted:,} for traffic.rate x traffic.timeout"
+    if soft < wanted:
+        return fail("open files", f"at most {soft:,}", why, f"raise it: `ulimit -n {wanted}`")
+    return ok("open files", f"at most {soft:,}, a run needs up to {wanted:,}")
+
+
+def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:
+    """Start a watchdog, have it acknowledge something that changes nothing, and let it leave."""
+    with tempfile.TemporaryDirectory(prefix="chaosbandit-doctor-") as scratch:
+        began_s = time.perf_counter()
+        try:
+            watch = Watch(Path(scratch) / "log", TTL_S, start_s, WATCHDOG_ACK_S)
+            try:
+                ready_s = time.perf_counter() - began_s
+                watch.disarm("nothing")  # is not armed: it only has to answer
+                acknowledged_s = time.perf_counter() - began_s - ready_s
+            finally:
+                watch.close(WATCHDOG_ACK_S)
+        except HarnessError as error:
+            return fail(
+                "watchdog",
+                str(error).partition("; ")[0],
+                "a watchdog: nothing is injected without it",
+                "look for what keeps this user from starting processes (limits, sandbox, memory)",
+            )
+        found = f"ready after {duration(ready_s)}, acknowledges in {duration(acknowledged_s)}"
+        if _runs(watch.pid):
+            do = f"see why process {watch.pid} does not end; it guards nothing and may be killed"
+            return note("watchdog", f"{found}, but does not leave", "it to leave when let go", do)
+        return ok("watchdog", found)
+
+
+async def _on_disk(check: str, directory: Path) -> Finding:
+    try:
+        return await in_thread(lambda: folder(check, directory), DISK_S)
+    except TimeoutError:
+        do = "see what keeps that file system busy, or name another place in XDG_STATE_HOME"
+        return fail(check, f"{directory} gave no answer within {DISK_S:g} s", "a disk", do)
+
+
+def _needed() -> list[str]:
+    try:
+        lines = metadata.requires("chaosbandit") or []
+    except metadata.PackageNotFoundError:
+        return list(_SHOWN)  # run from a folder, without having been installed
+    return [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines if "extra ==" not in line]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""The target: whether its URLs answer, how fast at a gentle rate, and whether the SLOs would hold.
+
+Sends some twenty requests to each URL through the run's own prober. A target that fails is a
+finding, never an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from chaosbandit.core.model import Outcome, Route, Sample
+from chaosbandit.core.scenario import Scenario
+from chaosbandit.core.slo import SLO
+from chaosbandit.doctor.findings import Finding, Level, fail, note, ok, told_by, warn
+from chaosbandit.doctor.subject import Subject
+from chaosbandit.errors import TargetError
+from chaosbandit.ports import Signal
+from chaosbandit.report.phrases import duration
+from chaosbandit.traffic.clock import SystemClock
+from chaosbandit.traffic.prober import OpenLoopProber
+from chaosbandit.traffic.reach import reachable
+
+REQUESTS = 20  # to each URL
+RATE_PER_S = 10.0  # each, or the scenario's own if that is lower
+LONGEST_S = 3.0  # of sending
+CONNECT_S = 2.5
+ANSWER_S = 4.0  # longest wait for one answer, where the scenario does not say less
+UNLIKELY = 0.05  # a result this rare under the objective is no chance
+IMPOSSIBLE = 1e-5
+SAFE_METHODS = ("GET", "HEAD")
+_OURS = {
+    401: ("wants other credentials", "put them into traffic.headers, as a ${VARIABLE}"),
+    403: ("forbids these requests", "allow them, or send what allows them in traffic.headers"),
+    407: ("is behind a proxy that wants credentials", "name the service's own address"),
+    429: ("limits the rate", "lower traffic.rate, or have these requests excepted from the limit"),
+}
+
+
+async def findings(subject: Subject) -> list[Finding]:
+    """One finding for each URL of the scenario that requests go to."""
+    scenario = subject.scenario
+    if scenario is None:
+        return []
+    urls = routes(scenario)
+    open_ = {route: url for route, url in urls.items() if subject.may_touch(url)}
+    refused = await asyncio.gather(*(_refused(route, url) for route, url in open_.items()))
+    found = {route: finding for route, finding in zip(open_, refused, strict=True) if finding}
+    asked = [route for route in open_ if route not in found]
+    if scenario.traffic.method not in SAFE_METHODS:
+        method = scenario.traffic.method
+        why = f"takes connections; not asked, since {method} may change data"
+        found |= {route: ok(_check(route), f"{urls[route]} {why}") for route in asked}
+        asked = []
+    samples = await _samples(scenario, urls, asked) if asked else {}
+    for route in asked:
+        slos = () if route is Route.CHECK else scenario.slos
+        found[route] = judged(_check(route), urls[route], samples[route], slos)
+    return [found[route] for route in urls if route in found]
+
+
+def routes(scenario: Scenario) -> dict[Route, str]:
+    """The URLs that a run sends requests to."""
+    urls = {Route.CANARY: scenario.traffic.url}
+    if scenario.traffic.control_url != scenario.traffic.url:
+        urls[Route.CONTROL] = scenario.traffic.control_url
+    check = scenario.proxy(scenario.ladder.proxy).check
+    if check is not None:
+        urls[Route.CHECK] = check
+    return urls
+
+
+def judged(check: str, url: str, samples: Sequence[Sample], slos: Sequence[SLO]) -> Finding:
+    """What twenty requests tell of steady state; the SLOs are the scenario's own."""
+    answered = [sample for sample in samples if sample.outcome is Outcome.RESPONSE]
+    lost = Counter(str(s.outcome) for s in samples if s.outcome is not Outcome.RESPONSE)
+    if not answered:
+        what = ", ".join(f"{number} {name}" for name, number in lost.items())
+        return fail(
+            check,
+            f"{url} answered none of {len(samples)} requests ({what})",
+            "answers",
+            "see why the service takes connections and does not answer",
+        )
+    statuses = Counter(sample.status or 0 for sample in answered)
+    for status, (what, do) in _OURS.items():
+        if statuses[status]:
+            found = f"{url} {what}: {statuses[status]} of {len(samples)} answers are {status}"
+            return fail(check, found, "none: a run would end with exit code 6", do)
+    said = f"{url} answers {_statuses(statuses)} in {_times(answered)}"
+    worst = min((_against(slo, samples) for slo in slos), default=(1.0, ""))
+    if worst[0] >= 1.0:
+        return ok(check, said)
+    if worst[0] >= UNLIKELY:
+        return note(check, f"{said}; {worst[1]}, which may be chance", "", "look at it in a run")
+    say = fail if worst[0] < IMPOSSIBLE else warn
+    return say(
+        check,
+        f"{said}; {worst[1]}: steady state would not be met",
+        "the SLOs to hold before anything is injected",
+        "mend the target, or loosen the SLO in the scenario if it is meant to be like that",
+    )
+
+
+def _against(slo: SLO, samples: Sequence[Sample]) -> tuple[float, str]:
+    """How likely so many bad samples are if the SLO holds (1 where none is bad), in words too."""
+    n = len(samples)
+    bad = [sample for sample in samples if not slo.sli.good(sample)]
+    if not bad:
+        return 1.0, ""
+    slow = slo.sli.latency_s is not None and all(
+        sample.outcome is Outcome.RESPONSE and sample.latency_s > (slo.sli.latency_s or 0.0)
+        for sample in bad
+    )
+    what = f"slower than {duration(slo.sli.latency_s or 0.0)}" if slow else f"not {slo.sli.text}"
+    return at_least(len(bad), n, slo.bad_ratio), f"{len(bad)} of {n} {what} ({slo.name})"
+
+
+def at_least(bad: int, n: int, ratio: float) -> float:
+    """Probability of `bad` or more of `n` where each is bad with probability `ratio`."""
+    terms = (math.comb(n, k) * ratio**k * (1 - ratio) ** (n - k) for k in range(bad, n + 1))
+    return min(1.0, math.fsum(terms))
+
+
+async def _refused(route: Route, url: str) -> Finding | None:
+    try:
+        await reachable(url.replace("{n}", "0"), CONNECT_S)
+    except TargetError as error:
+        return told_by(_check(route), str(error), Level.FAIL)
+    return None
+
+
+async def _samples(
+    scenario: Scenario, urls: Mapping[Route, str], asked: Sequence[Route]
+) -> dict[Route, list[Sample]]:
+    """A gentle stream, the URLs in turn."""
+    rate_per_s = min(RATE_PER_S, scenario.traffic.rate_per_s)
+    each = max(3, min(REQUESTS, int(rate_per_s * LONGEST_S)))
+    found: dict[Route, list[Sample]] = {route: [] for route in asked}
+
+    def feed(seq: int) -> Route | Signal:
+        return asked[seq % len(asked)] if seq < each * len(asked) else Signal.END
+
+    traffic = replace(scenario.traffic, timeout_s=min(scenario.traffic.timeout_s, ANSWER_S))
+    prober = OpenLoopProber(traffic, urls.get(Route.CHECK), SystemClock())
+    async with prober, aclosing(prober.stream(feed, rate_per_s * len(asked), {})) as stream:
+        async for sample in stream:
+            found[sample.route].append(sample)
+    return found
+
+
+def _check(route: Route) -> str:
+    return {Route.CANARY: "target", Route.CONTROL: "control", Route.CHECK: "dependency"}[route]
+
+
+def _statuses(statuses: Counter[int]) -> str:
+    if len(statuses) == 1:
+        return str(next(iter(statuses)))
+    return ", ".join(f"{number} x {status}" for status, number in statuses.most_common())
+
+
+def _times(answered: Sequence[Sample]) -> str:
+    times_s = [sample.latency_s for sample in answered]
+    return f"{duration(statistics.median(times_s))}, at worst {duration(max(times_s))}"

@@ -1,0 +1,128 @@
+"""The whole examination: together, in time, and without changing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.doctor import ceiling, checkup
+from chaosbandit.doctor.checkup import examine
+from chaosbandit.doctor.findings import Finding, ok
+from chaosbandit.doctor.subject import Subject
+from chaosbandit.errors import HarnessError
+from tests.doctor.looking import levels, one, subject
+from tests.fake_api import constant, fake_api, raw
+from tests.operator_path import operator_path
+from tests.simulated import scenario
+
+
+@pytest.fixture(autouse=True)
+def quick_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ceiling has tests of its own."""
+    monkeypatch.setattr(ceiling, "STEP_S", 0.1)
+    monkeypatch.setattr(ceiling, "RATES_PER_S", (50,))
+
+
+def examined(subject: Subject) -> list[Finding]:
+    return asyncio.run(examine(subject, lambda what: None))
+
+
+def test_with_nothing_named(tmp_path: Path) -> None:
+    told: list[str] = []
+    found = asyncio.run(examine(subject(tmp_path), told.append))
+    levels(found)
+    assert one(found, "toxiproxy").level == one(found, "scenario").level == "note"
+    assert one(found, "leftovers").level == "ok"
+    assert told == ["looking at this machine", "measuring how fast this machine can send"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_of_each_kind(toxiproxy_url: str, tmp_path: Path) -> None:
+    with operator_path(toxiproxy_url) as path:
+        leftover = path.fault(expires_in_s=-100.0)
+        path.inject(leftover, until="dosed")
+        before = path.show(leftover.name), path.show(), path.names()
+        found = examined(subject(tmp_path, servers=(toxiproxy_url,)))
+        levels(found)
+        assert one(found, "toxiproxy").level == one(found, "clock skew").level == "ok"
+        assert one(found, "leftovers").level == "fail"
+        assert one(found, "sweeper").level == "note"
+        assert (path.show(leftover.name), path.show(), path.names()) == before
+
+
+def test_a_skewed_server_and_a_skewed_target(tmp_path: Path) -> None:
+    async def look() -> list[Finding]:
+        reply = raw("200 OK", '{"version": "2.12.0"}')
+        dated = b"Date: Sun, 22 Nov 2020 12:00:00 GMT\r\nConnection"
+        async with fake_api(constant(reply.replace(b"Connection", dated))) as url:
+            base = scenario(check=False)
+            traffic = replace(base.traffic, url=f"{url}/x", control_url=f"{url}/x")
+            there = subject(tmp_path, replace(base, traffic=traffic), servers=(url,))
+            return await examine(there, lambda what: None)
+
+    found = [finding for finding in asyncio.run(look()) if finding.check == "clock skew"]
+    assert sorted(levels(found)) == ["fail", "note"]
+
+
+def test_servers_of_the_ledger_are_looked_at_for_leftovers(
+    toxiproxy_url: str, tmp_path: Path
+) -> None:
+    with operator_path(toxiproxy_url) as path:
+        here = subject(tmp_path)
+        fault = path.fault()
+        here.ledger.record(fault)
+        path.inject(fault)
+        found = one(examined(here), "leftovers")
+        assert found.do == f"run `chaosbandit clean --toxiproxy {toxiproxy_url}`"
+        far = replace(here, far=frozenset({"127.0.0.1"}))
+        assert "was not asked" in one(examined(far), "leftovers").found
+
+
+def test_the_embedded_server_is_started_for_a_look(tmp_path: Path) -> None:
+    found = examined(subject(tmp_path, servers=(EMBEDDED,)))
+    assert "embedded server starts" in one(found, "toxiproxy").found
+    assert "sweeper" not in {finding.check for finding in found}
+
+
+def test_a_check_that_hangs_or_breaks_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(subject: Subject) -> Sequence[Finding]:
+        await asyncio.sleep(60)
+        return [ok("machine", "never")]
+
+    async def broken(subject: Subject) -> Sequence[Finding]:
+        raise HarnessError("found a sieve, wanted a boat; row")
+
+    monkeypatch.setattr(checkup, "CHECK_S", 1.0)
+    monkeypatch.setattr("chaosbandit.doctor.machine.findings", hang)
+    monkeypatch.setattr("chaosbandit.doctor.target.findings", broken)
+    began_s = time.monotonic()
+    found = examined(subject(tmp_path))
+    assert time.monotonic() - began_s < 15
+    assert one(found, "machine").found == "no answer within 1 s"
+    assert (one(found, "target").found, one(found, "target").do) == ("a sieve", "row")
+
+
+def test_a_silent_world_is_told_in_time(tmp_path: Path) -> None:
+    async def look() -> list[Finding]:
+        async with fake_api(constant(None)) as url:
+            base = scenario(check=False)
+            traffic = replace(base.traffic, url=f"{url}/x", control_url=f"{url}/y", timeout_s=30.0)
+            places = (f"{url}/freeze",)
+            there = subject(
+                tmp_path, replace(base, traffic=traffic), servers=(url,), freeze_places=places
+            )
+            return await examine(there, lambda what: None)
+
+    began_s = time.monotonic()
+    found = asyncio.run(look())
+    assert time.monotonic() - began_s < 20
+    for check in ("target", "control", "toxiproxy", "kill switch"):
+        assert one(found, check).level == "fail"

@@ -1,0 +1,116 @@
+"""This machine: packages, folders, open files and the watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections import namedtuple
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from chaosbandit.core.scenario import Traffic
+from chaosbandit.doctor import machine
+from chaosbandit.doctor.machine import findings, folder, open_files, versions, watchdog
+from tests.doctor.looking import levels, one, subject
+from tests.simulated import scenario
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_all_of_it(tmp_path: Path) -> None:
+    found = asyncio.run(findings(subject(tmp_path, scenario())))
+    checks = ["versions", "ledger", "journals", "open files", "watchdog"]
+    assert [finding.check for finding in found] == checks
+    assert "fail" not in levels(found)
+    assert list(tmp_path.iterdir()) == []  # nothing was made, nothing was left
+
+
+def test_a_missing_package_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels([versions()]) == ["ok"]
+
+    def version(name: str) -> str:
+        if name == "h11":
+            raise metadata.PackageNotFoundError
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert levels([versions()]) == ["fail"]
+    assert versions().found == "not installed: h11"
+
+
+def test_folders_there_and_not_yet_there(tmp_path: Path) -> None:
+    assert levels([folder("ledger", tmp_path)]) == ["ok"]
+    assert "(will be made)" in folder("ledger", tmp_path / "a" / "b").found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    found = folder("journals", blocked / "runs")
+    assert levels([found]) == ["fail"]
+    assert f"{blocked / 'runs'} cannot be written" in found.found
+
+
+def test_a_full_disk_and_a_slow_one_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(path: Path, text: str) -> None:
+        path.write_text(text)
+        time.sleep(0.06)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda place: Usage(10**12, 10**12, 50_000_000))
+        assert levels([folder("ledger", tmp_path)]) == ["warn"]
+        assert "50 MB free" in folder("ledger", tmp_path).found
+    monkeypatch.setattr(machine, "write_durably", slowly)
+    found = folder("ledger", tmp_path)
+    assert levels([found]) == ["warn"]
+    assert "safely on disk after 6" in found.found
+
+
+def test_a_disk_that_hangs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "DISK_S", 0.2)
+    monkeypatch.setattr(machine, "folder", lambda check, directory: time.sleep(1.0))
+    found = asyncio.run(findings(subject(tmp_path)))
+    assert one(found, "ledger").level == "fail"
+    assert "gave no answer within 0.2 s" in one(found, "journals").found
+
+
+@pytest.mark.parametrize(
+    ("limit", "level"), [(1024, "ok"), (184, "ok"), (183, "fail"), (-1, "ok"), (20, "fail")]
+)
+def test_each_request_in_flight_needs_a_file(limit: int, level: str) -> None:
+    traffic = Traffic("http://h/", "http://h/", rate_per_s=50.0, timeout_s=2.0)  # 64 + 100 + 20
+    assert levels([open_files(traffic, limit)]) == [level]
+
+
+def test_the_prober_never_has_more_in_flight_than_it_may() -> None:
+    traffic = Traffic("http://h/", "http://h/", 5000.0, 60.0, control_share=1.0)
+    found = open_files(traffic, 1000)
+    assert (found.level, found.do) == ("fail", "raise it: `ulimit -n 2064`")
+    assert open_files(None, 64).level == "ok"
+
+
+def test_the_watchdog_comes_answers_and_leaves() -> None:
+    found = watchdog()
+    assert levels([found]) == ["ok"]
+    assert "acknowledges in" in found.found
+
+
+def test_no_watchdog_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in (shutil.which("false"), "/nonexistent/python"):
+        monkeypatch.setattr(sys, "executable", program)
+        found = watchdog(2.0)
+        assert levels([found]) == ["fail"]
+        assert "watchdog" in found.found
+
+
+def test_a_watchdog_that_stays_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "kill", lambda pid, number: None)
+    found = watchdog()
+    assert levels([found]) == ["note"]
+    assert "does not leave" in found.found

@@ -1,0 +1,106 @@
+"""The scenario's proxies at a server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+
+from chaosbandit.core.names import fault_name
+from chaosbandit.core.scenario import Proxy, Scenario
+from chaosbandit.doctor.findings import Finding
+from chaosbandit.doctor.proxies import findings
+from chaosbandit.doctor.servers import Shown, look
+from chaosbandit.toxiproxy.wire import ProxyRecord, ToxicRecord
+from tests.doctor.looking import levels, one, shown
+from tests.operator_path import free_port, operator_path
+from tests.simulated import scenario
+
+PROXY = "proxy inventory"
+INVENTORY = ProxyRecord("inventory", "127.0.0.1:2", "127.0.0.1:1")
+TOXIC = ToxicRecord("theirs", "latency", "downstream", 1.0, {"latency": 5, "jitter": 0})
+
+
+def looked(server: Shown, over: Scenario | None = None) -> list[Finding]:
+    return asyncio.run(findings(server, over or scenario(), time.time()))
+
+
+def test_as_wanted() -> None:
+    found = looked(shown(INVENTORY))
+    assert levels(found) == ["ok", "ok"]
+    assert "127.0.0.1:2 -> 127.0.0.1:1, enabled" in one(found, PROXY).found
+    assert "has 1 proxy" in one(found, "proxies").found
+
+
+@pytest.mark.parametrize(
+    ("record", "said", "do"),
+    [
+        (None, "there is no proxy inventory", "create it with listen 127.0.0.1:2"),
+        (replace(INVENTORY, enabled=False), "is disabled", "enable it"),
+        (replace(INVENTORY, listen="127.0.0.1:3"), "listens on 127.0.0.1:3", "correct"),
+        (replace(INVENTORY, upstream="127.0.0.1:3"), "leads to 127.0.0.1:3", "correct"),
+        (replace(INVENTORY, toxics=(TOXIC,)), "toxics that are not ours: theirs", "remove them"),
+    ],
+)
+def test_not_as_wanted(record: ProxyRecord | None, said: str, do: str) -> None:
+    found = one(looked(shown(*(() if record is None else (record,)))), PROXY)
+    assert (found.level, said in found.found, do in found.do) == ("fail", True, True), found
+
+
+def test_a_leftover_in_its_place_is_what_is_told() -> None:
+    ours = ProxyRecord(fault_name("run001", 1, 1, "inventory"), "127.0.0.1:2", "127.0.0.1:1")
+    found = one(looked(shown(replace(INVENTORY, enabled=False), ours)), PROXY)
+    assert (found.level, "left over in place of inventory" in found.found) == ("fail", True)
+    assert "`chaosbandit clean --expired`" in found.do
+
+
+def test_others_on_the_same_address() -> None:
+    other = ProxyRecord("cart", "127.0.0.1:2", "127.0.0.1:9", enabled=False)
+    found = looked(shown(INVENTORY, other))
+    assert levels(found) == ["note", "warn"]
+    assert "proxy cart has the same listen address" in one(found, PROXY).found
+    assert "disabled: cart" in one(found, "proxies").found
+
+
+def test_something_else_listens_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listen = f"127.0.0.1:{listener.getsockname()[1]}"
+        there = replace(scenario(), proxies=(Proxy("inventory", "127.0.0.1:1", listen),))
+        found = looked(shown(), there)
+    assert levels(found) == ["ok", "fail", "warn"]
+    assert "something else" in found[-1].found
+
+
+def test_many_disabled_ones_are_not_all_named() -> None:
+    records = [ProxyRecord(f"p{n}", f"127.0.0.1:1{n}", "h:1", enabled=False) for n in range(7)]
+    found = one(looked(shown(INVENTORY, *records)), "proxies")
+    assert found.found.endswith("disabled: p0, p1, p2, p3, p4 and 2 more")
+
+
+def test_in_edge_the_upstream_must_have_an_address() -> None:
+    edge = scenario(topology="edge")
+    assert levels(looked(shown(), edge)) == ["ok", "ok"]
+    nowhere = replace(edge, proxies=(Proxy("inventory", "no-such-host.invalid:80"),))
+    found = one(looked(shown(), nowhere), PROXY)
+    assert (found.level, "cannot be resolved" in found.found) == ("fail", True)
+
+
+def test_without_a_list_or_a_scenario() -> None:
+    assert looked(shown(proxies=None)) == []
+    assert levels(asyncio.run(findings(shown(INVENTORY), None, 0.0))) == ["ok"]
+
+
+def test_at_a_server_of_each_kind(toxiproxy_url: str) -> None:
+    with operator_path(toxiproxy_url) as path:
+        wanted = Proxy("inventory", path.upstream, path.listen)
+        there = replace(scenario(), proxies=(wanted,))
+        assert levels(looked(asyncio.run(look(toxiproxy_url, ())), there)) == ["ok", "ok"]
+        path.call("POST", "/proxies/inventory", {"enabled": False})
+        found = looked(asyncio.run(look(toxiproxy_url, ())), there)
+        assert one(found, PROXY).found == "inventory is disabled"
+        elsewhere = replace(wanted, listen=f"127.0.0.1:{free_port()}")
+        found = looked(asyncio.run(look(toxiproxy_url, ())), replace(there, proxies=(elsewhere,)))
+        assert sorted(levels(found)) == ["fail", "fail", "ok"]

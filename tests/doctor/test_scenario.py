@@ -1,0 +1,39 @@
+"""What a scenario and the rules around it say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from chaosbandit.doctor.scenario import findings
+from tests.doctor.looking import levels, one, subject
+from tests.simulated import scenario
+
+
+def test_all_of_a_scenario(tmp_path: Path) -> None:
+    files = (tmp_path / "chaosbandit.toml",)
+    found = findings(subject(tmp_path, scenario(require={"slow": 0.15}), rules_files=files))
+    assert levels(found) == ["ok"] * 4
+    assert "at most 1,000 bad requests a run" in one(found, "scenario").found
+    assert "slow > 150 ms" in one(found, "gates").found
+    assert str(files[0]) in one(found, "rules").found
+
+
+def test_no_scenario_is_worth_a_note(tmp_path: Path) -> None:
+    found = findings(subject(tmp_path))
+    assert levels(found) == ["note", "ok"]
+    assert "`chaosbandit doctor FILE`" in found[0].do
+
+
+def test_targets_elsewhere_have_to_be_meant(tmp_path: Path) -> None:
+    far = subject(tmp_path, scenario(), far=frozenset({"192.0.2.1"}))
+    found = one(findings(far), "targets")
+    assert (found.level, "192.0.2.1" in found.found, "--yes" in found.do) == ("warn", True, True)
+    found = one(findings(replace(far, yes=True)), "targets")
+    assert (found.level, "a run needs --yes" in found.found) == ("ok", True)
+
+
+def test_protected_targets_fail(tmp_path: Path) -> None:
+    said = "found bank (traffic.url), protected by `bank` in rules, wanted another. Name another"
+    found = findings(subject(tmp_path, scenario(), protections=(said,), yes=True))
+    assert one(found, "targets").level == "fail"

@@ -1,0 +1,124 @@
+"""Toxiproxy servers: real, embedded, old, slow, frozen and absent ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from chaosbandit.core.names import fault_name
+from chaosbandit.doctor.findings import Finding
+from chaosbandit.doctor.servers import Shown, findings, look, versioned
+from tests.doctor.looking import URL, answer, levels, one, shown
+from tests.fake_api import Answer, constant, fake_api, raw
+from tests.operator_path import free_port, operator_path
+
+
+def looked(reply: Answer, *names: str, deadline_s: float = 2.0) -> tuple[Shown, list[Finding]]:
+    async def run() -> Shown:
+        async with fake_api(reply) as url:
+            return await look(url, names, deadline_s=deadline_s)
+
+    seen = asyncio.run(run())
+    return seen, findings(seen)
+
+
+def api(proxies: bytes | None, hanging: tuple[str, ...] = (), after_s: float = 0.0) -> Answer:
+    """A server whose list of proxies is `proxies`; it never tells of those that hang."""
+
+    async def reply(method: str, path: str, body: bytes) -> bytes | None:
+        if path == "/version":
+            return raw("200 OK", '{"version": "2.12.0"}')
+        await asyncio.sleep(after_s)
+        if path == "/proxies":
+            return proxies
+        return None if path.rpartition("/")[2] in hanging else raw("404 Not Found")
+
+    return reply
+
+
+def test_a_server_of_each_kind(toxiproxy_url: str) -> None:
+    with operator_path(toxiproxy_url) as path:
+        seen = asyncio.run(look(toxiproxy_url, ()))
+        assert seen.proxies is not None
+        assert seen.proxies["inventory"].listen == path.listen
+        found = findings(seen)
+        assert levels(found) == ["ok", "ok"]
+        assert "runs Toxiproxy 2.12.0" in one(found, "toxiproxy").found
+        assert seen.version is not None
+        assert seen.version.date_epoch_s == pytest.approx(time.time(), abs=30)  # both date answers
+        assert path.names() == ["inventory"]
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "said"),
+    [
+        ('{"version": "2.12.0"}', "ok", "runs Toxiproxy 2.12.0"),
+        ('{"version": "2.7.0"}', "ok", "runs Toxiproxy 2.7.0"),
+        ('{"version": "git"}', "note", "states no version"),
+        ('{"version": "2.6.0"}', "fail", "runs Toxiproxy 2.6.0"),
+        ("2.1.4", "fail", "runs Toxiproxy 2.1.4"),
+        ("1.2.1", "fail", "runs Toxiproxy 1.2.1"),
+        ("<html>", "fail", "does not speak Toxiproxy's API"),
+        ('["2.12.0"]', "fail", "does not speak Toxiproxy's API"),
+    ],
+)
+def test_versions(text: str, level: str, said: str) -> None:
+    found = versioned(URL, answer(text))
+    assert (levels([found]), said in found.found) == ([level], True), found
+
+
+def test_nobody_there() -> None:
+    seen = asyncio.run(look(f"http://127.0.0.1:{free_port()}", ()))
+    assert levels(findings(seen)) == ["fail"]
+    assert "refused" in findings(seen)[0].found
+    assert "start Toxiproxy" in findings(seen)[0].do
+    unknown = asyncio.run(look("http://no-such-host.invalid:8474", ()))
+    assert "no address for host" in findings(unknown)[0].found
+
+
+def test_a_server_that_never_answers() -> None:
+    seen, found = looked(constant(None), deadline_s=0.2)
+    assert (seen.version, levels(found)) == (None, ["fail"])
+    assert "did not answer GET /version within 0.2 s" in found[0].found
+
+
+def test_a_frozen_server_and_the_proxy_that_hangs() -> None:
+    seen, found = looked(api(None, ("cart",)), "inventory", "cart", deadline_s=0.3)
+    assert (levels(found), seen.hanging) == (["ok", "fail"], ("cart",))
+    stuck = one(found, "API latency")
+    assert "is frozen" in stuck.found
+    assert "cart hangs" in stuck.found
+    assert f"-X DELETE {seen.url}/proxies/cart`" in stuck.do
+
+
+def test_a_fault_of_ours_that_hangs_is_cleaned() -> None:
+    name = fault_name("run001", 1, 1, "inventory")
+    seen, found = looked(api(raw("503 Unavailable"), (name,)), name, deadline_s=0.3)
+    assert f"`chaosbandit clean --toxiproxy {seen.url}`" in one(found, "API latency").do
+
+
+def test_a_frozen_server_of_which_we_know_no_proxy() -> None:
+    _, found = looked(api(None), "inventory", deadline_s=0.3)
+    assert levels(found) == ["ok", "fail"]
+    assert "another one" in one(found, "API latency").do
+
+
+def test_another_trouble_with_the_list() -> None:
+    _, found = looked(api(raw("500 Oops", '{"error": "out of cheese"}')))
+    assert levels(found) == ["ok", "fail"]
+    assert "out of cheese" in one(found, "API latency").found
+    _, found = looked(api(raw("200 OK", json.dumps([]))))
+    assert levels(found) == ["ok", "fail"]
+
+
+def test_a_slow_server_warns() -> None:
+    _, found = looked(api(raw("200 OK", "{}"), after_s=0.12))
+    assert levels(found) == ["ok", "warn"]
+    assert levels(findings(shown(calls_s=(0.001, 0.001, 0.3)))) == ["ok", "ok"]  # one hiccup
+
+
+def test_our_own_server() -> None:
+    assert "embedded server starts" in findings(shown(embedded=True))[0].found

@@ -1,0 +1,79 @@
+"""Findings as text and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
+from chaosbandit.doctor.table import is_coloured, to_json, to_text
+
+FINDINGS: list[Finding] = [
+    ok("watchdog", "ready after 80 ms"),
+    note(
+        "sweeper",
+        "none",
+        "one",
+        "start `chaosbandit clean --expired --watch --toxiproxy http://h:1`",
+    ),
+    warn("clock skew", "9 s ahead " * 12, "at most 2 s", "set both clocks"),
+    fail("a check with a long name", "nothing at all", "something", "mend it " * 15),
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_it_fits(width: int) -> None:
+    lines = to_text(FINDINGS, width).splitlines()
+    assert max(len(line) for line in lines) <= max(width, 90)  # the command stays whole
+    assert sum(len(line) > width for line in lines) <= 1
+    assert [line[:4] for line in lines if line[:1].strip()][:4] == ["ok  ", "note", "warn", "FAIL"]
+
+
+def test_what_to_do_is_below_what_was_found() -> None:
+    text = to_text(FINDINGS[:2], 80)
+    assert text.splitlines()[0] == "ok    watchdog  ready after 80 ms"
+    assert text.splitlines()[1] == "note  sweeper   none, wanted one"
+    assert text.splitlines()[2].strip().startswith("do: start")
+    assert "`chaosbandit clean --expired --watch --toxiproxy http://h:1`" in text
+    assert text.endswith("\nAll is well. Nothing was changed\n")
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (FINDINGS[:2], "All is well."),
+        (FINDINGS[:3], "Nothing fails, 1 warning."),
+        (FINDINGS, "1 check fails, 1 warning: a run would not work"),
+        (FINDINGS[3:] * 2, "2 checks fail, no warnings: a run would not work"),
+    ],
+)
+def test_the_end_sums_up(findings: list[Finding], said: str) -> None:
+    assert said in to_text(findings).splitlines()[-1]
+
+
+def test_colours_are_only_where_they_are_wanted() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    xterm = {"TERM": "xterm"}
+    assert is_coloured(Terminal(), xterm)
+    assert not is_coloured(Terminal(), {**xterm, "NO_COLOR": "1"})
+    assert not is_coloured(Terminal(), {"TERM": "dumb"})
+    assert not is_coloured(io.StringIO(), xterm)
+    assert "\x1b" in to_text(FINDINGS, coloured=True)
+    assert "\x1b" not in to_text(FINDINGS)
+
+
+def test_json() -> None:
+    found = json.loads(to_json(FINDINGS))
+    assert (found["schema"], found["exit_code"], len(found["findings"])) == (1, 6, 4)
+    assert found["findings"][0] == {
+        "check": "watchdog",
+        "level": "ok",
+        "found": "ready after 80 ms",
+        "wanted": "",
+        "do": "",
+    }
