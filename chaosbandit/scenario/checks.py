@@ -14,6 +14,8 @@ from chaosbandit.scenario.shape import Document, ErrorsLadderKeys, LadderKeys
 from chaosbandit.scenario.spelling import Amount, did_you_mean
 from chaosbandit.scenario.tree import Path
 
+NAMED = 10  # names a message lists
+
 Shown = Callable[[Path], str]
 
 
@@ -86,7 +88,8 @@ def _ladder_has_proxy(document: Document, shown: Shown) -> Iterator[Finding]:
         if ladder.proxy not in known:
             path = ("ladders", index, "proxy")
             guess = did_you_mean(shown(path).strip("`"), known)
-            yield Finding(path, f"one of the proxies above: {', '.join(known)}{guess}")
+            some = ", ".join(known[:NAMED]) + (", ..." if len(known) > NAMED else "")
+            yield Finding(path, f"one of the proxies above: {some}{guess}")
 
 
 def _errors_are_drawn_afresh(document: Document, shown: Shown) -> Iterator[Finding]:

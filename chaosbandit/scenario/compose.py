@@ -14,12 +14,13 @@ from typing import Any
 
 import yaml
 
-from chaosbandit.scenario.scalars import expand, plain
+from chaosbandit.scenario.scalars import MOST_FILLED_IN, expand, plain
+from chaosbandit.scenario.source import LARGEST, line_and_column
 from chaosbandit.scenario.spelling import WantedError
 from chaosbandit.scenario.tree import Path, Place, Tree, printable
 
 DEEPEST = 50
-LARGEST = 256 * 1024  # bytes
+MOST_VALUES = 5_000  # pydantic takes a second for what is wrong with 30 000
 ENOUGH_PROBLEMS = 1000  # to stop looking: such a file is no scenario
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 15 times as fast
@@ -62,8 +63,7 @@ def compose(text: str, file: str, environment: Mapping[str, str]) -> Tree:
 
 def _check_characters(tree: Tree, text: str) -> None:
     for match in _UNPRINTABLE.finditer(text):
-        line_start = text.rfind("\n", 0, match.start()) + 1
-        place = Place(text.count("\n", 0, match.start()) + 1, match.start() - line_start + 1, "")
+        place = Place(*line_and_column(text[: match.start()]), "")
         tree.problem((), place, "readable text", f"the character U+{ord(match[0]):04X}")
         raise _UnreadableError
     if len(text.encode()) > LARGEST:
@@ -76,7 +76,9 @@ def _events(tree: Tree, text: str) -> Iterator[Any]:
         yield from yaml.parse(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        place = _place(mark, "a syntax error") if mark else Place(1, 1, "a syntax error")
+        found = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        line, column = min(found, line_and_column(text))  # libyaml may point past the last line
+        place = Place(line, column, "a syntax error")
         tree.problem((), place, *_explain(error, text, place))
         raise _UnreadableError from None
 
@@ -105,6 +107,8 @@ class _Composer:
         self._environment = environment
         self._open: list[_Open] = []
         self._documents = 0
+        self._values = 0
+        self._room = MOST_FILLED_IN
 
     def read(self, events: Iterator[Any]) -> None:
         """Fold the events into the tree."""
@@ -149,28 +153,39 @@ class _Composer:
         self._tree.keys.setdefault(path, place)
 
     def _scalar(self, event: Any) -> None:
+        self._count(event)
         path, is_plain = self._next_path(), event.implicit[0]
         value: Any = event.value
         shown = f"`{printable(value)}`" if value or not is_plain else "nothing"
         self._put(path, _place(event.start_mark, shown))
         if "$" in value:  # always text: what a variable holds must not decide the type
-            try:
-                value = expand(value, self._environment)
-            except WantedError as error:
-                self._tree.problem(path, self._tree.values[path], str(error))
-                self._tree.broken.add(path)
+            value = self._expanded(value, path)
         elif is_plain:
             value = plain(value)
+        if isinstance(value, str) and _UNPRINTABLE.search(value):  # from an escape or a variable
+            self._wrong(path, "text without control characters")
         self._decoration(event, path)
         self._attach(value)
+
+    def _expanded(self, value: str, path: Path) -> str:
+        try:
+            value = expand(value, self._environment, self._room)
+        except WantedError as error:
+            self._wrong(path, str(error))
+        else:
+            self._room -= len(value)
+        return value
+
+    def _wrong(self, path: Path, wanted: str) -> None:
+        self._tree.problem(path, self._tree.values[path], wanted)
+        self._tree.broken.add(path)
 
     def _alias(self, event: Any) -> None:
         if self._expects_key():
             self._refuse(event, "an alias", "a key of letters")
         path = self._next_path()
         self._put(path, _place(event.start_mark, "an alias"))
-        self._tree.problem(path, self._tree.values[path], "the value itself")
-        self._tree.broken.add(path)
+        self._wrong(path, "the value itself")
         self._attach(None)
 
     def _start(self, event: Any, data: Any, shown: str) -> None:
@@ -178,11 +193,17 @@ class _Composer:
             self._refuse(event, f"{shown} as a key", "a key of letters")
         if len(self._open) >= DEEPEST:
             self._refuse(event, "one more level", f"at most {DEEPEST} levels of nesting")
+        self._count(event)
         path = self._next_path()
         self._put(path, _place(event.start_mark, shown))
         self._decoration(event, path)
         self._attach(data)
         self._open.append(_Open(path, data))
+
+    def _count(self, event: Any) -> None:
+        self._values += 1
+        if self._values > MOST_VALUES:
+            self._refuse(event, "one more value", f"at most {MOST_VALUES:,} values")
 
     def _decoration(self, event: Any, path: Path) -> None:
         place = _place(event.start_mark, "")

@@ -15,8 +15,9 @@ from chaosbandit.errors import Problem, ScenarioError
 from chaosbandit.scenario import refusals
 from chaosbandit.scenario.build import scenario_of
 from chaosbandit.scenario.checks import findings
-from chaosbandit.scenario.compose import ENOUGH_PROBLEMS, LARGEST, compose
+from chaosbandit.scenario.compose import ENOUGH_PROBLEMS, compose
 from chaosbandit.scenario.shape import Document
+from chaosbandit.scenario.source import text_of
 from chaosbandit.scenario.tree import Path as KeyPath
 from chaosbandit.scenario.tree import Tree, printable
 
@@ -48,7 +49,7 @@ class Loaded:
 
 def load(path: Path, env: Mapping[str, str]) -> Loaded:
     """Read a scenario file, whatever bytes it holds."""
-    return parse(_text(path), str(path), env)
+    return parse(text_of(path), str(path), env)
 
 
 def parse(text: str, file_name: str, env: Mapping[str, str]) -> Loaded:
@@ -73,33 +74,6 @@ def refuse_embedded_canary(loaded: Loaded) -> None:
     tree.problems.clear()
     tree.problem(path, tree.nearest(path), wanted)
     raise ScenarioError(tree.problems)
-
-
-def _text(path: Path) -> str:
-    name = str(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 4)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise ScenarioError(
-            [Problem(name, 1, 1, "scenario", f"no readable file ({reason})", "a scenario file")]
-        ) from None
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ScenarioError([Problem(name, 1, 1, "scenario", "UTF-16", "UTF-8 text")])
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        if len(raw) > LARGEST:  # may be cut inside a character: the size is what is wrong
-            return raw.decode(errors="replace")
-        line_start = raw.rfind(b"\n", 0, error.start) + 1
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = len(raw[line_start : error.start].decode(errors="replace")) + 1
-        found = f"the byte 0x{raw[error.start]:02x}"
-        raise ScenarioError(
-            [Problem(name, line, column, "scenario", found, "UTF-8 text")]
-        ) from None
 
 
 def _document(tree: Tree) -> Document | None:

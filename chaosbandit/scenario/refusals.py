@@ -33,7 +33,6 @@ _SHAPES = {
     "dict_type": "a mapping",
     "list_type": "a list (`- ...` lines or [...])",
     "too_short": "at least one entry",
-    "too_long": "fewer entries: 20, or 100 of proxies and headers",
     "string_type": "text",
 }
 
@@ -43,7 +42,7 @@ def path_of(error: Mapping[str, Any]) -> Path:
     path: Path = error["loc"]
     if path[:1] == ("ladders",) and len(path) > 2:
         path = (*path[:2], *path[3:])  # the third part names the kind of ladder
-    if path[-1:] == ("[key]",):
+    if _is_about_a_name(error):
         path = path[:-1]
     if error["type"].startswith("union_tag"):
         path = (*path, "toxic")
@@ -64,7 +63,7 @@ def report(tree: Tree, error: Mapping[str, Any]) -> None:
     kind, raised = error["type"], error.get("ctx", {}).get("error")
     if is_unknown_key(error):
         tree.problem(path, tree.keys[path], _instead_of(path, tree), "an unknown key")
-    elif error["loc"][-1:] == ("[key]",):
+    elif _is_about_a_name(error):
         tree.problem(path, tree.keys[path], str(raised), f"the key `{printable(str(path[-1]))}`")
     elif kind == "missing" or (kind.startswith("union_tag") and path not in tree.values):
         tree.problem(path, tree.nearest(path), _meaning(path, tree))
@@ -72,8 +71,22 @@ def report(tree: Tree, error: Mapping[str, Any]) -> None:
         found = "a value that is not shown" if path[:2] == ("traffic", "headers") else None
         tree.problem(path, tree.nearest(path), str(raised), found)
     else:
-        wanted = _SHAPES.get(kind) or error.get("ctx", {}).get("expected") or _meaning(path, tree)
-        tree.problem(path, tree.nearest(path), wanted)
+        tree.problem(path, tree.nearest(path), _shape(error) or _meaning(path, tree))
+
+
+def _is_about_a_name(error: Mapping[str, Any]) -> bool:
+    """Whether the name in a mapping of names is wrong; a key of the file may be `[key]` as well."""
+    loc = error["loc"]
+    names = loc[:-2] in (("proxies",), ("require",), ("traffic", "headers"))
+    return bool(names and loc[-1] == "[key]" and not is_unknown_key(error))
+
+
+def _shape(error: Mapping[str, Any]) -> str | None:
+    details = error.get("ctx", {})
+    if error["type"] == "too_long":
+        return f"at most {details['max_length']} entries"
+    expected: str | None = details.get("expected")
+    return _SHAPES.get(error["type"]) or expected
 
 
 def default_of(path: Path) -> str:

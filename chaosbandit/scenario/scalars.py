@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from chaosbandit.scenario.spelling import WantedError
 
 LONGEST_NUMBER = 40  # longer ones stay text, which no number key takes
+MOST_FILLED_IN = 64 * 1024  # characters that all values with variables may have together
 
 _VARIABLE = re.compile(r"\$(?:\$|\{([^}\n]*)\}|\{)")
-_BRACED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_BRACED = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,99})(?::-(.*))?", re.DOTALL)
 _DECIMAL = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
@@ -45,21 +46,31 @@ def plain(text: str) -> str | int | float | bool | None:
     return text
 
 
-def expand(text: str, environment: Mapping[str, str]) -> str:
+def expand(text: str, environment: Mapping[str, str], room: int = MOST_FILLED_IN) -> str:
     """The text with `${NAME}` and `${NAME:-default}` filled in; `$$` stands for one `$`."""
+    length = len(text)
 
     def value(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        braced = _BRACED.fullmatch(match[1] or "")
-        if braced is None:
-            raise WantedError("${NAME} or ${NAME:-default}; a literal $ before { is written $$")
-        name, default = braced[1], braced[2]
-        found = environment.get(name)
-        if default is not None:
-            return found or default
-        if found is None:
-            raise WantedError(f"the environment variable {name} to be set, or ${{{name}:-default}}")
+        nonlocal length
+        found = _meant(match, environment)
+        length += len(found) - len(match[0])
+        if length > room:  # before it is put together: a file of variables may mean gigabytes
+            raise WantedError(f"values with variables of at most {MOST_FILLED_IN:,} characters")
         return found
 
     return _VARIABLE.sub(value, text)
+
+
+def _meant(match: re.Match[str], environment: Mapping[str, str]) -> str:
+    if match[0] == "$$":
+        return "$"
+    braced = _BRACED.fullmatch(match[1] or "")
+    if braced is None:
+        raise WantedError("${NAME} or ${NAME:-default}; a literal $ before { is written $$")
+    name, default = braced[1], braced[2]
+    found = environment.get(name)
+    if default is not None:
+        return found or default
+    if found is None:
+        raise WantedError(f"the environment variable {name} to be set, or ${{{name}:-default}}")
+    return found

@@ -20,6 +20,7 @@ DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)? ?(ms|min|s|m|h|d) ?)+$"
 SHARE_PATTERN = r"^([0-9]+(\.[0-9]+)? ?%|0?\.[0-9]+|0)$"
 RATE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?/ ?(s|min|h)$"
 WHOLE_PATTERN = r"^[0-9]+(_[0-9]+)*$"
+NUMBER_PATTERN = r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|min|s|m|h|d) ?")
@@ -97,16 +98,13 @@ def whole(value: object) -> int:
 
 def decimal(value: object) -> float:
     """A plain number, such as 2 or 1.5."""
-    text = str(value)
-    if isinstance(value, bool) or len(text) > LONGEST:
+    if isinstance(value, str) and _matches(NUMBER_PATTERN, value):  # from a variable
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise WantedError("a number, such as 2 or 1.5")
-    try:
-        number = float(text)
-    except ValueError:
-        raise WantedError("a number, such as 2 or 1.5") from None
-    if not math.isfinite(number):
+    if not math.isfinite(value):
         raise WantedError("a finite number, such as 2 or 1.5")
-    return number
+    return float(value)
 
 
 def truth(value: object) -> bool:

@@ -14,6 +14,8 @@ from chaosbandit.errors import Problem
 Path = tuple[str | int, ...]
 
 _CREDENTIALS = re.compile(r"//[^/\s]*@")
+_CUT_CREDENTIALS = re.compile(r"//[^/\s]*\Z")  # where the text was cut, an @ may have followed
+_LOOKED_AT = 1000  # characters of a value; a message may need a thousand of them
 _SHOWN = 48  # characters of a value that a message repeats
 _KEY_SHOWN = 120
 
@@ -64,15 +66,22 @@ def dotted(path: Path) -> str:
     """A path as people say it: `slos[0].objective`."""
     if not path:
         return "scenario"
-    parts = (f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in path)
-    whole = "".join(parts).removeprefix(".")
+    whole = ""
+    for part in path:
+        whole += f"[{part}]" if isinstance(part, int) else f".{printable(part)}"
+        if len(whole) > _KEY_SHOWN + 1:  # one is the dot before the first key
+            break
+    whole = whole.removeprefix(".") or "''"
     return whole if len(whole) <= _KEY_SHOWN else whole[: _KEY_SHOWN - 1] + "…"
 
 
 def printable(text: str) -> str:
     """Text that is safe and short enough for one line of a terminal."""
+    if len(text) > _LOOKED_AT:
+        text = _CUT_CREDENTIALS.sub("//***", text[:_LOOKED_AT])
     text = _CREDENTIALS.sub("//***@", text)
-    text = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    if not text.isprintable():
+        text = "".join(
+            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+        )
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -9,7 +9,8 @@ import pytest
 
 from chaosbandit.errors import Problem, ScenarioError
 from chaosbandit.scenario import load, parse
-from chaosbandit.scenario.compose import DEEPEST, LARGEST, compose
+from chaosbandit.scenario.compose import DEEPEST, compose
+from chaosbandit.scenario.source import LARGEST
 
 
 def problem_at(text: str, line: int, column: int) -> Problem:
@@ -135,7 +136,7 @@ def test_large_nonsense_is_refused_soon(text: str) -> None:
         (b"version: 1\nname: caf\xe9\n", 2, 10, "the byte 0xe9"),
         ("name: ü\n".encode() + b"b: \xff", 2, 4, "the byte 0xff"),
         (b"\xff\xfev\x00", 1, 1, "UTF-16"),
-        (bytes(range(256)), 2, 118, "the byte 0x80"),
+        (bytes(range(256)), 3, 115, "the byte 0x80"),
         (b"\x00" * 10, 1, 1, "U+0000"),
         (b"", 1, 1, "nothing"),
         (b"#" * (LARGEST + 1), 1, 1, "256 kB"),
