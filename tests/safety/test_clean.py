@@ -118,13 +118,13 @@ def test_what_is_not_ours_is_not_touched(path: OperatorPath, ledger: FaultLedger
 def test_dry_run_touches_nothing(
     path: OperatorPath, ledger: FaultLedger, run: str | None, expired: bool
 ) -> None:
-    fault = path.fault(expires_in_s=-5)
+    fault, other = (path.fault(n, expires_in_s=-5) for n in (1, 2))
     ledger.record(fault)
-    ledger.record(path.fault(2, expires_in_s=-5)).write_text("torn")
+    ledger.record(other).write_text("torn")
     ledger.lock_path("run001").touch()
     (ledger.directory / "claim-x.lock").write_text("{}")
     path.inject(fault)
-    path.inject(path.fault(2, expires_in_s=-5), until="dosed")
+    path.inject(other, until="dosed")
     hold(path, lease_name("run001", 5))
     before = everything(path, ledger)
     report = sweep(ledger, path.url, run=run, expired=expired, dry_run=True)
