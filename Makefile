@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench bench-demo clean-venv
+.PHONY: demo test check format bench bench-demo bench-left bench-frozen bench-watchdog bench-files clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -35,6 +35,18 @@ bench: $(STAMP)  ## samples per bracket and how often it is wrong, simulated
 
 bench-demo: $(STAMP)  ## does the demo's bracket contain the breaking point? ten seeds a server
 	$(BIN)/python benchmarks/demo.py $(ARGS)
+
+bench-left: $(STAMP)  ## kill and break runs in every way; what is left behind? (hours: --times, --points)
+	$(BIN)/python benchmarks/left_behind.py $(ARGS)
+
+bench-frozen: $(STAMP)  ## freeze the real Toxiproxy under a fault; when is the path normal again?
+	$(BIN)/python benchmarks/frozen.py $(ARGS)
+
+bench-watchdog: $(STAMP)  ## SIGKILL the engine; after how long is the path normal?
+	$(BIN)/python benchmarks/watchdog.py $(ARGS)
+
+bench-files: $(STAMP)  ## 10 000 generated scenario files: refused or read, in bounded time and memory
+	$(BIN)/python benchmarks/scenario_files.py $(ARGS)
 
 clean-venv:
 	rm -rf $(VENV)
