@@ -164,9 +164,12 @@ class Engine:
         return Cleanness(False, NOT_LOOKED_AT) if self.campaign.exposures else NOTHING_INJECTED
 
     async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
-        """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run."""
+        """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run.
+
+        It may outlive its name while the run holds a lease, so that little is left of a lost host.
+        """
         self._faults += 1
-        expiry_s = int(self.clock.epoch_s() + longest_s(self.scenario))
+        expiry_s = self._expiry_s(0.0)
         fault = self.injector.plan(None, self._faults, expiry_s)
         if fault is None:
             return

@@ -99,7 +99,6 @@ async def _run(
         injector = ToxiproxyInjector(scenario, run, server)
         for url in dict.fromkeys((scenario.traffic.url, scenario.traffic.control_url)):
             await reachable(url.replace("{n}", "0"), scenario.traffic.timeout_s)
-        version = await injector.preflight()
         guard = await stack.enter_async_context(
             RunGuard(
                 run,
@@ -108,6 +107,7 @@ async def _run(
                 own_servers=[server] if options.own_server else (),
             )
         )
+        version = await injector.preflight()  # what another run does there is no news by now
         freeze = await stack.enter_async_context(Freeze(_freeze_places(scenario, options.rules)))
         prober = await stack.enter_async_context(
             OpenLoopProber(

@@ -12,6 +12,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 _CURL = ("curl", "-sS", "-m", "40")  # a frozen server answers after 25 s
+_CURL_SOON = ("curl", "-sS", "-m", "3")
 
 
 class Undoable(Protocol):
@@ -44,13 +45,15 @@ class Undoable(Protocol):
 
 
 def manual_commands(fault: Undoable) -> tuple[str, ...]:
-    """Delete ours; create the operator's proxy if it is gone, enable it if it is not, show it.
+    """Close ours; create the operator's proxy if it is gone, enable it if it is not; delete ours.
 
     In this order they are right however far an injection or its removal came: what is already so is
-    answered with 404 or 409 and changes nothing. The first alone ends the toxics.
+    answered with 404 or 409 and changes nothing. The first alone ends the toxics, even where only
+    its answer hangs. To delete a proxy that hangs would freeze the whole API, so it must answer.
     """
     server = fault.server.rstrip("/")
-    commands = [[*_CURL, "-X", "DELETE", f"{server}/proxies/{quote(fault.name, safe='')}"]]
+    ours = f"{server}/proxies/{quote(fault.name, safe='')}"
+    commands = [shlex.join([*_CURL_SOON, ours, "-d", json.dumps({"enabled": False})])]
     if fault.restores is not None:
         original = {
             "name": fault.restores,
@@ -60,8 +63,9 @@ def manual_commands(fault: Undoable) -> tuple[str, ...]:
         }
         url = f"{server}/proxies/{quote(fault.restores, safe='')}"
         commands += [
-            [*_CURL, f"{server}/proxies", "-d", json.dumps(original)],
-            [*_CURL, url, "-d", json.dumps({"enabled": True})],
-            [*_CURL, url],
+            shlex.join([*_CURL, f"{server}/proxies", "-d", json.dumps(original)]),
+            shlex.join([*_CURL, url, "-d", json.dumps({"enabled": True})]),
+            shlex.join([*_CURL, url]),
         ]
-    return tuple(shlex.join(command) for command in commands)
+    answers, delete = [*_CURL_SOON, ours], [*_CURL, "-X", "DELETE", ours]
+    return (*commands, f"{shlex.join(answers)} && {shlex.join(delete)}")

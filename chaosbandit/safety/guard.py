@@ -76,6 +76,7 @@ class RunGuard:
         self._touching: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._open: dict[str, Fault] = {}
+        self._unclean = False
         self._watch: Watch | None = None
         self._lock_file: FileIO | None = None
         self._turn = threading.Lock()  # the work is done in threads, one at a time
@@ -118,6 +119,7 @@ class RunGuard:
             yield
         except BaseException as error:
             unclean = _cleanup_failure(error)
+            self._unclean |= unclean is not None
             if unclean is not None and fault.bypass is not None:
                 raise await _bypassed(fault, unclean) from error
             # The injector may have failed or been interrupted in its own removal: unless it says
@@ -166,7 +168,8 @@ class RunGuard:
     async def _leave(self) -> None:
         try:
             await _ended(self._renewing)
-            if self._lease is not None:
+            # Of a server that could not even be cleaned up nobody waits: the watchdog has it all.
+            if self._lease is not None and not self._unclean:
                 await asyncio.to_thread(self._lease.release)
         finally:
             await asyncio.to_thread(self._end)

@@ -148,10 +148,7 @@ class Lease:
             raise TargetError(self._taken or str(error)) from error
         except UnansweredError as error:
             self._trouble = str(error)
-            raise ToxiproxyError(
-                f"found no whole answer ({error}), wanted a lease on {self._claim.target} at "
-                f"{self._control.url}; see that the server answers, or restart it"
-            ) from error
+            raise ToxiproxyError(self._unanswered(error)) from error
         except HarnessError as error:
             self._trouble = str(error)
             raise
@@ -251,6 +248,15 @@ class Lease:
         if ours is not None and is_one_place(ours) and same_address(listen, ours):
             return f"the proxy address {listen}"
         return None
+
+    def _unanswered(self, error: UnansweredError) -> str:
+        where = f"Toxiproxy at {self._control.url}"
+        if error.refused:
+            return f"{where} cannot be reached ({error}); is a Toxiproxy server running there?"
+        return (
+            f"{where} did not answer when a lease on {self._claim.target} was wanted ({error}); it "
+            "hangs or is frozen: see that it answers, or restart it"
+        )
 
     def _refusal(self, rival: Rival) -> str:
         url = self._control.url

@@ -7,6 +7,7 @@ single toxic, since under traffic either can freeze a real server for a minute.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 2.0
 _LOOK_S = 2.0
+_CLOSING_S = 0.5
 _SAID = 200  # characters of an answer worth repeating
 
 
@@ -152,16 +154,31 @@ def revive(remedy: Remedy, control: Control) -> None:
 
 
 def _replace(remedy: Remedy, control: Control, give_up_s: float) -> None:
-    """Have the original stand ready, disabled, so that the address is closed for one call only."""
+    """Have the original stand ready, disabled, so that the address is closed for one call only.
+
+    A frozen proxy closes its listener at once and only the answer hangs, but deleting it would
+    freeze the whole API: so it is closed, and deleted only when it answers.
+    """
     ready = remedy.restores is not None and _stands_ready(remedy, control, give_up_s)
+    if parse_lease(remedy.name) is None:
+        closing_s = min(give_up_s, time.monotonic() + _CLOSING_S)
+        with suppress(UnansweredError):
+            _call(control, "POST", _path(remedy.name), {"enabled": False}, closing_s)
+    if ready:
+        _enable_original(remedy, control, give_up_s)
+    shown = _call(control, "GET", _path(remedy.name), None, give_up_s)
+    if shown.status == 404:
+        return
     gone = _call(control, "DELETE", _path(remedy.name), None, give_up_s)
     if gone.status not in (204, 404):
         raise NotUndoneError(f"our proxy was not deleted: {_said(gone)}")
-    if ready:
-        original = remedy.restores or ""
-        reply = _call(control, "POST", _path(original), {"enabled": True}, give_up_s)
-        if reply.status != 200:
-            raise NotUndoneError(f"proxy {original} not enabled: {_said(reply)}")
+
+
+def _enable_original(remedy: Remedy, control: Control, give_up_s: float) -> None:
+    original = remedy.restores or ""
+    reply = _call(control, "POST", _path(original), {"enabled": True}, give_up_s)
+    if reply.status != 200:
+        raise NotUndoneError(f"proxy {original} not enabled: {_said(reply)}")
 
 
 def _stands_ready(remedy: Remedy, control: Control, give_up_s: float) -> bool:

@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 _BIND_PATIENCE_S = 1.0
 _BIND_PAUSE_S = 0.01
+_CLOSING_S = 0.5
 
 
 class PythonToxiproxy:
@@ -106,14 +108,21 @@ class PythonToxiproxy:
 
         await self._run(f"enable {name} instead of {disabled}", swap)
 
-    async def enable_instead_of_destroyed(self, name: str, destroyed: str) -> None:
-        """Delete one proxy and enable another on its address, with next to nothing in between."""
+    async def enable_instead_of_frozen(self, name: str, frozen: str) -> None:
+        """Close one proxy, though it may not answer, and enable another on its address.
+
+        A frozen proxy closes its listener at once, and only the answer to that hangs.
+        """
 
         def swap(call: _Call) -> None:
-            self._destroy(destroyed)
+            self._close(frozen, call)
             self._enable(name, call)
 
-        await self._run(f"enable {name} instead of {destroyed}", swap)
+        await self._run(f"enable {name} instead of {frozen}", swap)
+
+    async def close(self, name: str) -> None:
+        """Have a proxy listen no more, though it may not answer; one that is gone is closed."""
+        await self._run(f"close {name}", lambda call: self._close(name, call))
 
     def _proxy(self, name: str) -> Any:
         # Made here instead of fetched: the package's own look-up lists every proxy of the server.
@@ -124,6 +133,14 @@ class PythonToxiproxy:
             self._proxy(name).destroy()
         except ToxiproxyError as error:
             if error.status != 404:
+                raise
+
+    def _close(self, name: str, call: _Call) -> None:
+        try:
+            with call.patience(_CLOSING_S):
+                self._proxy(name).disable()
+        except ToxiproxyError as error:
+            if error.status is not None and error.status != 404:
                 raise
 
     def _enable(self, name: str, call: _Call) -> None:
@@ -166,6 +183,16 @@ class _Call:
     def left_s(self) -> float:
         """Seconds until nothing more may be sent."""
         return self._end_s - time.monotonic()
+
+    @contextmanager
+    def patience(self, within_s: float) -> Iterator[None]:
+        """Wait less for what is sent in this block."""
+        end_s = self._end_s
+        self._end_s = min(end_s, time.monotonic() + within_s)
+        try:
+            yield
+        finally:
+            self._end_s = end_s
 
     def send(self, method: str, url: str, options: Mapping[str, Any]) -> requests.Response:
         """Send to our server what the package means for the one in its class attributes."""

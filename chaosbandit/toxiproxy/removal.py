@@ -1,6 +1,6 @@
 """Takes one fault away and says so only when the server shows it gone.
 
-    delete ours, enable the operator's --> the operator's is missing: create it on its address
+    close ours, enable the operator's, delete ours --> the operator's is missing: create it
                    ^                                            |
                    |                                   read both back --as wanted--> done
                    +----------- not as wanted: once more -------+
@@ -28,7 +28,7 @@ from chaosbandit.toxiproxy.adapter import PythonToxiproxy
 from chaosbandit.toxiproxy.client import ToxiproxyClient
 from chaosbandit.toxiproxy.preflight import departures
 
-CLEANUP_S = 6.0
+CLEANUP_S = 5.0
 _PAUSE_S = 0.1
 _CALL_OR_NUMBER = re.compile(r"\b(GET|POST|DELETE) \S+|(?<=not answer ).*(?= within )|\d+")
 
@@ -66,7 +66,7 @@ class Removal:
 
     async def _round(self, trouble: list[str]) -> bool:
         """One attempt; whether the server shows all as before the fault, and what it met else."""
-        for step in (self._delete_ours, self._put_back):
+        for step in (self._take_ours_away, self._put_back):
             try:
                 await step()
             except Exception as error:  # whatever it was, the rest of the removal goes on
@@ -83,12 +83,17 @@ class Removal:
         trouble += left
         return not left
 
-    async def _delete_ours(self) -> None:
-        """In `canary` the operator's is enabled with next to nothing in between, or not at all."""
+    async def _take_ours_away(self) -> None:
+        """In `canary` the operator's is enabled with next to nothing in between, or not at all.
+
+        Deleting a frozen proxy would freeze the whole API: it must answer first.
+        """
         if self.fault.restores is None:
-            await self.package.destroy(self.fault.name)
+            await self.package.close(self.fault.name)
         else:
-            await self.package.enable_instead_of_destroyed(self.fault.restores, self.fault.name)
+            await self.package.enable_instead_of_frozen(self.fault.restores, self.fault.name)
+        if await self.client.proxy(self.fault.name) is not None:
+            await self.package.destroy(self.fault.name)
 
     async def _put_back(self) -> None:
         """After a refusal: the operator's proxy could not be enabled where it no longer exists."""

@@ -22,11 +22,12 @@ def fault(restores: str | None = "inventory", server: str = "http://127.0.0.1:84
     )
 
 
-def test_ours_goes_first_and_the_operators_is_shown_last() -> None:
+def test_ours_is_closed_first_and_deleted_last_if_it_answers() -> None:
     lines = [shlex.split(command) for command in manual_commands(fault())]
     base = "http://127.0.0.1:8474/proxies"
-    assert [line[:4] for line in lines] == [["curl", "-sS", "-m", "40"]] * 4
-    assert lines[0][4:] == ["-X", "DELETE", f"{base}/cb.run001.1790000000.1.inventory"]
+    ours = f"{base}/cb.run001.1790000000.1.inventory"
+    assert lines[0] == ["curl", "-sS", "-m", "3", ours, "-d", '{"enabled": false}']
+    assert [line[:4] for line in lines[1:4]] == [["curl", "-sS", "-m", "40"]] * 3
     assert lines[1][4:6] == [base, "-d"]
     assert json.loads(lines[1][6]) == {
         "name": "inventory",
@@ -36,15 +37,19 @@ def test_ours_goes_first_and_the_operators_is_shown_last() -> None:
     }
     assert lines[2][4:] == [f"{base}/inventory", "-d", '{"enabled": true}']
     assert lines[3][4:] == [f"{base}/inventory"]
+    assert lines[4][:6] == ["curl", "-sS", "-m", "3", ours, "&&"]
+    assert lines[4][6:] == ["curl", "-sS", "-m", "40", "-X", "DELETE", ours]
 
 
-def test_what_replaced_nothing_is_only_deleted() -> None:
+def test_what_replaced_nothing_is_only_closed_and_deleted() -> None:
     commands = manual_commands(fault(restores=None, server="http://127.0.0.1:8474/"))
+    ours = "http://127.0.0.1:8474/proxies/cb.run001.1790000000.1.inventory"
     assert commands == (
-        "curl -sS -m 40 -X DELETE http://127.0.0.1:8474/proxies/cb.run001.1790000000.1.inventory",
+        f"curl -sS -m 3 {ours} -d '{{\"enabled\": false}}'",
+        f"curl -sS -m 3 {ours} && curl -sS -m 40 -X DELETE {ours}",
     )
 
 
 def test_an_operators_name_cannot_become_another_path() -> None:
-    last = manual_commands(fault(restores="a/b c"))[-1]
-    assert last.endswith("/proxies/a%2Fb%20c")
+    shown = manual_commands(fault(restores="a/b c"))[3]
+    assert shown.endswith("/proxies/a%2Fb%20c")

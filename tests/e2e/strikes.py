@@ -8,7 +8,6 @@ after; and nobody says "clean" while it is not.
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -131,7 +130,7 @@ def paste(stage: Stage, ended: Ended) -> bool | None:
     if not commands:
         return None
     codes = [
-        subprocess.run(shlex.split(command), capture_output=True, timeout=60).returncode
+        subprocess.run(["sh", "-c", command], capture_output=True, timeout=60).returncode
         for command in commands
     ]
     done_s = time.monotonic()

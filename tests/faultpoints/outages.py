@@ -196,6 +196,9 @@ def _answer(status: str, body: str) -> bytes:
     return (head + body).encode()
 
 
+UNKNOWN = _answer("404 Not Found", '{"message": "no Route matched with those values"}')
+"""What a gateway says that has lost the way to the API."""
+
 GARBAGE = (
     b"\x00\xff\x16\x03 this is no HTTP\r\n\r\n",
     _answer("200 OK", "<html>Welcome to nginx!</html>"),
@@ -203,7 +206,7 @@ GARBAGE = (
     _answer("200 OK", '{"proxies": [1, 2'),
     _answer("204 No Content", ""),
     _answer("404 Not Found", "<html>404 page not found</html>"),
-    _answer("404 Not Found", '{"message": "no Route matched with those values"}'),
+    UNKNOWN,
     _answer("502 Bad Gateway", "<html>502</html>"),
 )
 """What a wrong or broken thing in front of the API may say to every request."""

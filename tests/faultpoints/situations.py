@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
 from chaosbandit.errors import Exit
 from tests.e2e.runs import Command, Ended, chaosbandit, processes_with
@@ -24,6 +24,7 @@ WATCHDOG_S = 90.0  # how long the watchdog goes on trying
 AGAIN_S = 1.5  # a late call would have arrived by then
 CLEAN_WORDS = ("clean: verified", "faults removed and read back", "no fault of this run is left")
 END_S = 90.0
+TOLD = (None, SIGKILL, SIGTERM)  # what happens to a run besides, in equal shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,11 @@ def stopped(place: Place, rng: Random) -> Outcome:
         run.send(SIGSTOP)
         sick_s, sick = _until_well(place.world, WITHIN_S)
         time.sleep(rng.uniform(0.0, 2.0))
-        wakes = rng.random() < 0.7
-        for number in [SIGCONT] if wakes else [SIGKILL]:
-            run.send(number)
-        did = f"stopped {did}, well after {sick_s:.2f} s, then {'woken' if wakes else 'killed'}"
-        found = judged(place, did, run.ended(END_S), orderly=wakes, again=True)
+        number = rng.choice(TOLD)
+        run.send(SIGCONT)
+        did += _told(run, rng, number)
+        did = f"stopped {did}, well after {sick_s:.2f} s and woken"
+        found = judged(place, did, run.ended(END_S), orderly=number != SIGKILL, again=True)
         return replace(found, left=(*(f"while stopped: {line}" for line in sick), *found.left))
 
 
@@ -176,9 +177,9 @@ def server_restarted(place: Place, rng: Random) -> Outcome:
         away_s = rng.uniform(0.0, 3.0)
         time.sleep(away_s)
         place.server.start(place.world.before)
-        too = _perhaps_told(run, rng)
-        did = f"server away for {away_s:.2f} s {did}{too}"
-        orderly = "SIGKILL" not in too
+        number = rng.choice(TOLD)
+        did = f"server away for {away_s:.2f} s {did}{_told(run, rng, number)}"
+        orderly = number != SIGKILL
         return judged(place, did, run.ended(END_S), orderly=orderly, again=True, late=True)
 
 
@@ -203,22 +204,35 @@ def api_refused(place: Place, rng: Random) -> Outcome:
 
 
 def _api_away(place: Place, rng: Random, mode: Mode) -> Outcome:
+    garbage, away_s = rng.choice(GARBAGE), rng.uniform(0.5, 5.0)
+    return cut_off(place, rng, Outage(mode, away_s, rng.choice(TOLD), garbage))
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """How the way to the API fails, for how long, and what the run is told meanwhile."""
+
+    mode: Mode
+    away_s: float
+    told: Signals | None = None
+    garbage: bytes = b""
+
+
+def cut_off(place: Place, rng: Random, outage: Outage) -> Outcome:
+    """Strike a run that reaches its server through something that fails for a while."""
     with Middlebox(place.world.server) as box, _run(place, box.url) as run:
         did = _moment(run, rng)
-        box.garbage = rng.choice(GARBAGE)
-        box.mode = mode
-        away_s = rng.uniform(0.5, 5.0)
+        box.garbage, box.mode = outage.garbage, outage.mode
         began_s = time.monotonic()
-        too = _perhaps_told(run, rng)
-        time.sleep(max(0.0, began_s + away_s - time.monotonic()))
-        orderly = "SIGKILL" not in too
+        did += _told(run, rng, outage.told)
+        time.sleep(max(0.0, began_s + outage.away_s - time.monotonic()))
+        orderly = outage.told != SIGKILL
         gone = run.process.poll() is not None and orderly
         early = _lies(place.world, run.out + run.err) if gone else []
         box.mode = "normal"
-        what = repr(box.garbage[:24]) if mode == "garbage" else mode
-        did = f"API {what} for {away_s:.2f} s {did}{too}"
-        ended = run.ended(END_S)
-        found = judged(place, did, ended, orderly=orderly, again=True, late=True)
+        what = repr(box.garbage[:24]) if outage.mode == "garbage" else outage.mode
+        did = f"API {what} for {outage.away_s:.2f} s {did}"
+        found = judged(place, did, run.ended(END_S), orderly=orderly, again=True, late=True)
         return replace(found, lied=(*early, *found.lied))
 
 
@@ -268,9 +282,8 @@ def _moment(run: Command, rng: Random) -> str:
     return f"{after_s:.3f} s into exposure {n}"
 
 
-def _perhaps_told(run: Command, rng: Random) -> str:
-    """In two of three cases the run has to end while it is cut off."""
-    number = rng.choice((None, SIGKILL, SIGTERM))
+def _told(run: Command, rng: Random, number: Signals | None) -> str:
+    """Send the run a signal within a second, if there is one to send."""
     if number is None:
         return ""
     after_s = rng.uniform(0.0, 1.0)
@@ -302,7 +315,7 @@ def judged(
     unclean = ended.code == Exit.NOT_CLEAN
     if unclean and "curl " not in said:
         wrong.append(f"exit 7 without a command to paste: {said}")
-    patient = unclean or late
+    patient = unclean or (late and ended.code < 0)  # a run that ended in order said what it left
     normal_s, left = place.world.wait_until_normal(
         place.folder, WATCHDOG_S + within_s if patient else within_s
     )

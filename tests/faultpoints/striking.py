@@ -115,9 +115,10 @@ def strike_all(there: World) -> Iterator[Strike]:
 
 
 def strike_first(there: World) -> Iterator[Strike]:
-    """The first occurrence of every site, but for those that merely follow another one."""
+    """The first occurrence of every site, where two frames make one and none merely follows."""
     points = _in_new_folder(lambda folder: count(there, folder))
-    aims = _firsts([point for point in points if not point.follows])
+    firsts = _firsts([point for point in points if not point.follows])
+    aims = [*{(aim.kind, *aim.site.split(" < ")[:2]): aim for aim in reversed(firsts)}.values()]
     _say(f"{there.name}: {len(aims)} sites")
     yield from _strike_each(there, aims)
 

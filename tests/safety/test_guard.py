@@ -16,8 +16,9 @@ from chaosbandit.core.model import Fault
 from chaosbandit.errors import CleanupError, HarnessError, ToxiproxyError
 from chaosbandit.safety import watch
 from chaosbandit.safety.guard import RunGuard
+from chaosbandit.safety.lease import Claim
 from chaosbandit.safety.ledger import FaultLedger
-from tests.operator_path import ORIGINAL, OperatorPath, free_port, operator_path
+from tests.operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 from tests.servers import running_server
 
 pytestmark = pytest.mark.e2e
@@ -465,3 +466,42 @@ def test_servers_own_end_is_the_end_of_its_faults(ledger: FaultLedger) -> None:
     pid = asyncio.run(run())
     wait_for(lambda: not is_running(pid))
     assert written(ledger) == []
+
+
+@pytest.mark.parametrize("dosed", [False, True])
+def test_only_a_path_without_a_dose_may_outlive_its_name(
+    ledger: FaultLedger, path: OperatorPath, dosed: bool
+) -> None:
+    fault = beside(path, path.fault(expires_in_s=2.0))
+    if not dosed:
+        fault = replace(fault, toxics=())
+
+    async def run() -> list[str]:
+        async with RunGuard("run001", ledger) as guard:
+            async with guard.guard(fault):
+                body = {"name": fault.name, "listen": fault.listen, "upstream": fault.upstream}
+                assert path.call("POST", "/proxies", body) == 201
+                await asyncio.sleep(4.0)
+                return path.names()
+
+    left = [ORIGINAL] if dosed else sorted([ORIGINAL, fault.name])
+    assert left == asyncio.run(run())
+
+
+def test_a_server_that_cannot_be_cleaned_up_is_not_waited_for(
+    ledger: FaultLedger, path: OperatorPath
+) -> None:
+    claim = Claim(path.url, path.upstream, path.listen, int(time.time()) + 60)
+    ended_s = []
+
+    async def run() -> None:
+        async with RunGuard("run001", ledger, claim=claim) as guard:
+            with pytest.raises(CleanupError):
+                async with guard.guard(path.fault()):
+                    ended_s.append(time.monotonic())
+                    raise CleanupError("not gone", ["curl"])
+
+    asyncio.run(run())
+    assert time.monotonic() - ended_s[0] < 1.0
+    wait_for(lambda: not written(ledger))  # the watchdog does both: the fault and the lease
+    assert path.names() == [ORIGINAL]

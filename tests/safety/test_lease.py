@@ -436,7 +436,7 @@ def test_no_fault_without_the_lease(
 @pytest.mark.parametrize(
     ("server", "error", "why"),
     [
-        ("http://127.0.0.1:1", ToxiproxyError, "wanted a lease on 127.0.0.1:9200 at http"),
+        ("http://127.0.0.1:1", ToxiproxyError, "is a Toxiproxy server running there"),
         ("https://127.0.0.1:8474", HarnessError, "no lease can be taken"),
     ],
 )

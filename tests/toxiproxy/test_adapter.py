@@ -65,9 +65,13 @@ def test_one_proxy_takes_the_address_of_another(toxiproxy_url: str) -> None:
         await server.enable_instead_of_disabled("two", "one")
         listed = await client.proxies()
         assert (listed["one"].enabled, listed["two"].enabled) == (False, True)
-        await server.enable_instead_of_destroyed("one", "two")
+        await server.enable_instead_of_frozen("one", "two")
         listed = await client.proxies()
-        assert (listed["one"].enabled, "two" in listed) == (True, False)
+        assert (listed["one"].enabled, listed["two"].enabled) == (True, False)
+        await server.enable_instead_of_frozen("one", "gone")
+        await server.close("gone")
+        await server.close("one")
+        assert not (await client.proxies())["one"].enabled
 
     asyncio.run(scenario())
 
