@@ -45,7 +45,7 @@ class Undoable(Protocol):
 
 
 def manual_commands(fault: Undoable) -> tuple[str, ...]:
-    """Close ours; create the operator's proxy if it is gone, enable it if it is not; delete ours.
+    """Close ours; create the operator's proxy, or enable it if it is there; delete ours; look.
 
     In this order they are right however far an injection or its removal came: what is already so is
     answered with 404 or 409 and changes nothing. The first alone ends the toxics, even where only
@@ -53,19 +53,22 @@ def manual_commands(fault: Undoable) -> tuple[str, ...]:
     """
     server = fault.server.rstrip("/")
     ours = f"{server}/proxies/{quote(fault.name, safe='')}"
-    commands = [shlex.join([*_CURL_SOON, ours, "-d", json.dumps({"enabled": False})])]
-    if fault.restores is not None:
-        original = {
-            "name": fault.restores,
-            "listen": fault.listen,
-            "upstream": fault.upstream,
-            "enabled": True,
-        }
-        url = f"{server}/proxies/{quote(fault.restores, safe='')}"
-        commands += [
-            shlex.join([*_CURL, f"{server}/proxies", "-d", json.dumps(original)]),
-            shlex.join([*_CURL, url, "-d", json.dumps({"enabled": True})]),
-            shlex.join([*_CURL, url]),
-        ]
+    close = shlex.join([*_CURL_SOON, ours, "-d", json.dumps({"enabled": False})])
     answers, delete = [*_CURL_SOON, ours], [*_CURL, "-X", "DELETE", ours]
-    return (*commands, f"{shlex.join(answers)} && {shlex.join(delete)}")
+    delete_if_it_answers = f"{shlex.join(answers)} && {shlex.join(delete)}"
+    if fault.restores is None:
+        return close, delete_if_it_answers
+    original = {
+        "name": fault.restores,
+        "listen": fault.listen,
+        "upstream": fault.upstream,
+        "enabled": True,
+    }
+    url = f"{server}/proxies/{quote(fault.restores, safe='')}"
+    return (
+        close,
+        shlex.join([*_CURL, f"{server}/proxies", "-d", json.dumps(original)]),
+        shlex.join([*_CURL, url, "-d", json.dumps({"enabled": True})]),
+        delete_if_it_answers,
+        shlex.join([*_CURL, url]),
+    )

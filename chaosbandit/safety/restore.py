@@ -164,21 +164,21 @@ def _replace(remedy: Remedy, control: Control, give_up_s: float) -> None:
         closing_s = min(give_up_s, time.monotonic() + _CLOSING_S)
         with suppress(UnansweredError):
             _call(control, "POST", _path(remedy.name), {"enabled": False}, closing_s)
-    if ready:
-        _enable_original(remedy, control, give_up_s)
+    refusal = _enable_original(remedy, control, give_up_s) if ready else None
     shown = _call(control, "GET", _path(remedy.name), None, give_up_s)
-    if shown.status == 404:
-        return
-    gone = _call(control, "DELETE", _path(remedy.name), None, give_up_s)
-    if gone.status not in (204, 404):
-        raise NotUndoneError(f"our proxy was not deleted: {_said(gone)}")
+    if shown.status != 404:
+        gone = _call(control, "DELETE", _path(remedy.name), None, give_up_s)
+        if gone.status not in (204, 404):
+            raise NotUndoneError(f"our proxy was not deleted: {_said(gone)}")
+    if refusal is not None:
+        raise NotUndoneError(refusal)
 
 
-def _enable_original(remedy: Remedy, control: Control, give_up_s: float) -> None:
+def _enable_original(remedy: Remedy, control: Control, give_up_s: float) -> str | None:
+    """What the server said instead of doing it: no reason to leave ours where it is."""
     original = remedy.restores or ""
     reply = _call(control, "POST", _path(original), {"enabled": True}, give_up_s)
-    if reply.status != 200:
-        raise NotUndoneError(f"proxy {original} not enabled: {_said(reply)}")
+    return None if reply.status == 200 else f"proxy {original} not enabled: {_said(reply)}"
 
 
 def _stands_ready(remedy: Remedy, control: Control, give_up_s: float) -> bool:

@@ -66,15 +66,13 @@ class Removal:
 
     async def _round(self, trouble: list[str]) -> bool:
         """One attempt; whether the server shows all as before the fault, and what it met else."""
-        for step in (self._take_ours_away, self._put_back):
+        for step in (self._close_ours, self._delete_ours, self._put_back):
             try:
                 await step()
             except Exception as error:  # whatever it was, the rest of the removal goes on
                 trouble.append(str(error) or repr(error))
                 if not isinstance(error, ToxiproxyError) or error.status is None:
                     break  # it hangs: rather look than wait for the next call, too
-            else:
-                break
         try:
             left = await self._left()
         except ToxiproxyError as error:
@@ -83,20 +81,20 @@ class Removal:
         trouble += left
         return not left
 
-    async def _take_ours_away(self) -> None:
-        """In `canary` the operator's is enabled with next to nothing in between, or not at all.
-
-        Deleting a frozen proxy would freeze the whole API: it must answer first.
-        """
+    async def _close_ours(self) -> None:
+        """In `canary` the operator's is enabled with next to nothing in between, or not at all."""
         if self.fault.restores is None:
             await self.package.close(self.fault.name)
         else:
             await self.package.enable_instead_of_frozen(self.fault.restores, self.fault.name)
+
+    async def _delete_ours(self) -> None:
+        """Deleting a frozen proxy would freeze the whole API: it must answer first."""
         if await self.client.proxy(self.fault.name) is not None:
             await self.package.destroy(self.fault.name)
 
     async def _put_back(self) -> None:
-        """After a refusal: the operator's proxy could not be enabled where it no longer exists."""
+        """The operator's proxy could not be enabled where it no longer exists."""
         fault = self.fault
         if fault.restores is not None and await self.client.proxy(fault.restores) is None:
             await self.client.create(fault.restores, fault.listen, fault.upstream)

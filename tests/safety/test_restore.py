@@ -293,6 +293,7 @@ THERE = raw("409 Conflict", '{"error":"proxy already exists","status":409}')
 HONEST: dict[str, bytes | None] = {
     "DELETE_ours": DONE,
     "GET_ours": GONE,
+    "POST_ours": GONE,
     "POST_list": THERE,
     "GET_theirs": CLEAN,
     "POST_theirs": CLEAN,
@@ -315,7 +316,7 @@ def test_honest_answers_are_believed() -> None:
         ({"GET_ours": raw("404 Not Found")}, "no word on whether"),
         ({"GET_ours": raw("503 Service Unavailable")}, "GET answered 503"),
         ({"DELETE_ours": raw("503 Service Unavailable"), "GET_ours": CLEAN}, "deleted: 503"),
-        ({"DELETE_ours": None}, "DELETE .* no whole answer"),
+        ({"DELETE_ours": None, "GET_ours": CLEAN}, "DELETE .* no whole answer"),
         ({"GET_ours": None}, "GET .* no whole answer"),
         ({"GET_theirs": None}, "GET .* no whole answer"),
         ({"GET_ours": b"\x00\xff\xfe not HTTP at all\r\n\r\n"}, "GET .*: "),

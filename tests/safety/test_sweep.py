@@ -309,7 +309,8 @@ def test_fault_that_cannot_be_undone_is_told_once_with_commands_and_tried_on(
         watched.until(f"undone: {name}")
         watched.so(lambda: watched.sweep.left == 0)
     assert len(watched.lines) == 2
-    assert f"by hand: curl -sS -m 40 -X DELETE {moody}/proxies/{name}" in watched.lines[0]
+    assert "by hand: curl -sS -m 3 " in watched.lines[0]
+    assert f"&& curl -sS -m 40 -X DELETE {moody}/proxies/{name}" in watched.lines[0]
 
 
 def test_what_is_left_at_the_end_is_counted(moody: str, ledger: FaultLedger) -> None:
