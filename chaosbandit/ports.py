@@ -82,7 +82,7 @@ class Injector(Protocol):
         ...
 
     def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
-        """The fault to write down before `inject`, number `n` of this run; pure.
+        """The fault to write down before `inject`, number `n` of this run; asks no server.
 
         `None` as variant asks for severity 0: in `edge` a clean proxy of ours, in `canary` nothing
         (returns None), since the operator's own proxy is that path.

@@ -79,6 +79,10 @@ class LocalClaims:
             self.release()
             raise
 
+    def paths(self) -> list[Path]:
+        """The files of what is held."""
+        return [path for _, path in self._held]
+
     def release(self) -> None:
         """Give back all that was taken."""
         while self._held:

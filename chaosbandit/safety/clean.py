@@ -6,7 +6,6 @@ visited side by side, so that one that hangs delays no other. What is not ours i
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from pathlib import Path
 from chaosbandit.core.names import owner, parse_lease, parse_name
 from chaosbandit.errors import UsageError
 from chaosbandit.safety.cleaned import CleanReport, merged
+from chaosbandit.safety.durable import remove_unlocked
 from chaosbandit.safety.ledger import Damaged, Entries, FaultLedger
 from chaosbandit.safety.sparing import Orders
 from chaosbandit.safety.survey import same_server
@@ -96,23 +96,7 @@ def drop_locks(ledger: FaultLedger) -> None:
     for pattern in ("run-*.lock", "claim-*.lock"):
         for path in ledger.directory.glob(pattern):
             if path.name not in needed:
-                _drop(path)
-
-
-def _drop(path: Path) -> None:
-    """Remove a file that nobody holds locked; held ourselves meanwhile, so nobody can begin to."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            path.unlink()
-    except OSError:
-        return  # held by the living, or just removed by another process
-    finally:
-        os.close(descriptor)
+                remove_unlocked(path)
 
 
 def _servers_in(damaged: Path) -> list[str]:

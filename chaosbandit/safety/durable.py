@@ -6,6 +6,7 @@ of what the files mean.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -27,10 +28,28 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def remove_durably(path: Path) -> None:
-    """Remove `path` for good; a file that is not there is removed already."""
+    """Remove `path` for good, and what a killed process left of writing it."""
     path.unlink(missing_ok=True)
+    for draft in path.parent.glob(f".{path.name}.*.draft"):
+        draft.unlink(missing_ok=True)
     if path.parent.is_dir():
         _sync_directory(path.parent)
+
+
+def remove_unlocked(path: Path) -> None:
+    """Remove a file that nobody holds locked; held ourselves meanwhile, so nobody can begin to."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            path.unlink()
+    except OSError:
+        return  # held by the living, or just removed by another process
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

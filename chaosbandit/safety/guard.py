@@ -169,8 +169,9 @@ class RunGuard:
         try:
             await _ended(self._renewing)
             # Of a server that could not even be cleaned up nobody waits: the watchdog has it all.
-            if self._lease is not None and not self._unclean:
-                await asyncio.to_thread(self._lease.release)
+            if self._lease is not None:
+                leave = self._lease.leave if self._unclean else self._lease.release
+                await asyncio.to_thread(leave)
         finally:
             await asyncio.to_thread(self._end)
             await _ended(self._touching)
@@ -215,7 +216,8 @@ class RunGuard:
 
     def _start_watch(self) -> Watch:
         log = self._ledger.directory / "watchdog.log"
-        self._watch = watch = Watch(log, self._ttl_s, self._start_s, self._ack_s)
+        locks = [self._ledger.lock_path(self._run), *self._claims.paths()]
+        self._watch = watch = Watch(log, self._ttl_s, self._start_s, self._ack_s, locks)
         for fault in self._open.values():
             if parse_lease(fault.name) is None or fault.expires_epoch_s > time.time():
                 self._hand_over(watch, fault)  # a lease out of time is in nobody's way
@@ -233,23 +235,22 @@ class RunGuard:
     def _arm(self, fault: Fault) -> None:
         with self._turn:
             self._check(fault)
+            # Watched before it is written: whoever dies in between leaves nothing written either.
+            watch = self._watch
+            if watch is None or not watch.alive():
+                self._let_go(0.0)
+                watch = self._start_watch()
+            self._hand_over(watch, fault)
             try:
                 dies = fault.server in self._own_servers
                 self._ledger.record(fault, server_dies_with_run=dies)
             except OSError as error:
+                with suppress(HarnessError):
+                    watch.disarm(fault.name)
                 raise HarnessError(
                     f"fault {fault.name} could not be written to {self._ledger.directory} "
                     f"({error}); nothing is injected that is not on disk"
                 ) from error
-            try:
-                watch = self._watch
-                if watch is None or not watch.alive():
-                    self._let_go(0.0)
-                    watch = self._start_watch()
-                self._hand_over(watch, fault)
-            except BaseException:
-                self._ledger.strike(fault.name)
-                raise
             self._open[fault.name] = fault
 
     def _check(self, fault: Fault) -> None:

@@ -27,7 +27,7 @@ DURATION_S = 60.0
 NOWHERE = "127.0.0.1:0"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TAKE_S = 8.0
-_LEAVE_S = 4.0
+_LEAVE_S = 2.0
 _LEAST_S = 0.2
 _AGAIN_S = 0.5  # between two looks at a rival that started when we did
 _LOOKS = 5
@@ -131,6 +131,10 @@ class Lease:
                 self._undo(fault, give_up_s, late_call=fault == unsure)
             self._control.close()
 
+    def leave(self) -> None:
+        """Close the connection; whatever there is stays written down and watched."""
+        self._control.close()
+
     def _take(self, give_up_s: float) -> None:
         if self._taken is not None:
             raise TargetError(self._taken)
@@ -159,9 +163,9 @@ class Lease:
 
     def _create(self, give_up_s: float) -> Fault:
         """The next lease, on the server; one that was asked for in vain is asked for again."""
-        fault = self._pending
+        fault, is_new = self._pending, False
         if fault is None or fault.expires_epoch_s - time.time() < self._duration_s / 2:
-            fault = self._next()
+            fault, is_new = self._next(), True
             self._write(fault)
             self._made[fault.name] = self._pending = fault
         body = {
@@ -170,7 +174,13 @@ class Lease:
             "upstream": fault.upstream,
             "enabled": False,
         }
-        reply = self._call("POST", "/proxies", give_up_s, body)
+        try:
+            reply = self._call("POST", "/proxies", give_up_s, body)
+        except UnansweredError as error:
+            if is_new and error.refused:  # nobody heard of it
+                self._pending = None
+                self._forget(fault)
+            raise
         if reply.status not in (201, 409):  # 409: an earlier call got through; the name is ours
             raise ToxiproxyError(
                 f"found {reply.status} {reply.text.strip()} from {self._control.url}, wanted a "

@@ -24,6 +24,8 @@ _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 2.0
 _LOOK_S = 2.0
 _CLOSING_S = 0.5
+DEAD_S = 3.0  # a loopback server that refuses all this while is gone, and our faults with it
+_LEASE_DEAD_S = 10.0  # nobody suffers from a lease, so there is time to be sure
 _SAID = 200  # characters of an answer worth repeating
 
 
@@ -72,6 +74,7 @@ def undo(remedy: Remedy, deadline_s: float, control: Control | None = None) -> N
     own = Control(remedy.server) if control is None else control
     pause_s = _FIRST_PAUSE_S
     found = ""
+    refused_from_s: float | None = None
     try:
         while True:
             try:
@@ -79,7 +82,10 @@ def undo(remedy: Remedy, deadline_s: float, control: Control | None = None) -> N
                 confirm(remedy, own, give_up_s)
                 return
             except (UnansweredError, NotUndoneError) as error:
-                if _died_with_its_faults(remedy, error):
+                now_s = time.monotonic()
+                refused = isinstance(error, UnansweredError) and error.refused
+                refused_from_s = (refused_from_s or now_s) if refused else None
+                if refused_from_s and _died_with_its_faults(remedy, now_s - refused_from_s):
                     return
                 if not found or time.monotonic() < give_up_s:  # not merely cut off by the deadline
                     found = str(error)
@@ -102,8 +108,8 @@ def confirm(remedy: Remedy, control: Control, give_up_s: float | None = None) ->
     reply = _call(control, "GET", _path(remedy.name), None, give_up_s)
     if reply.status == 200:
         raise NotUndoneError("our proxy is still there (GET answered 200)")
-    if reply.status != 404 or not reply.text.lstrip().startswith("{"):
-        # Toxiproxy says in JSON that it knows no such proxy; a 404 of anything else proves nothing.
+    if reply.status != 404 or reply.record().get("error") != "proxy not found":
+        # Toxiproxy's own words; a 404 of anything that stands in front of it proves nothing.
         raise NotUndoneError(f"no word on whether our proxy is gone: GET answered {_said(reply)}")
     if remedy.restores is not None:
         found = _restored(remedy, control, give_up_s)
@@ -221,18 +227,20 @@ def _restored(remedy: Remedy, control: Control, give_up_s: float | None) -> dict
     return found
 
 
-def _died_with_its_faults(remedy: Remedy, error: Exception) -> bool:
-    """Toxics live in memory only: where API and path are both closed, no fault of ours is left.
+def _died_with_its_faults(remedy: Remedy, refused_s: float) -> bool:
+    """Proxies live in memory only: where API and path are closed for good, none of ours is left.
 
-    With an operator's proxy to restore that is not enough, unless the server was the run's own.
+    A port that is forwarded may open again with the server behind it, so this takes a while. With
+    an operator's proxy to restore it is not enough, unless the server was the run's own.
     """
-    refused = isinstance(error, UnansweredError) and error.refused
-    if not refused or not is_loopback(host_of(remedy.server)):
+    if not is_loopback(host_of(remedy.server)):
         return False
     if parse_lease(remedy.name) is not None:
-        return True  # never enabled; the address in it is the operator's and tells nothing of us
-    nothing_to_restore = remedy.restores is None or remedy.server_dies_with_run
-    return nothing_to_restore and accepts(remedy.listen, remedy.server) is False
+        return remedy.server_dies_with_run or refused_s >= _LEASE_DEAD_S
+    closed = accepts(remedy.listen, remedy.server) is False
+    if remedy.server_dies_with_run:
+        return closed
+    return remedy.restores is None and closed and refused_s >= DEAD_S
 
 
 def _call(control: Control, method: str, path: str, body: object, give_up_s: float | None) -> Reply:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +55,9 @@ class Watch:
         HarnessError: it did not start within `start_s`.
     """
 
-    def __init__(self, log: Path, ttl_s: float, start_s: float, ack_s: float) -> None:
+    def __init__(
+        self, log: Path, ttl_s: float, start_s: float, ack_s: float, locks: Sequence[Path] = ()
+    ) -> None:
         self._ack_s = ack_s
         self._turn = threading.Lock()
         self._unread = b""
@@ -64,7 +67,7 @@ class Watch:
         self._socket, theirs = socket.socketpair()
         keep_from_children(self._socket)
         with theirs:
-            self._process = self._started(theirs.fileno(), ttl_s, log)
+            self._process = self._started(theirs.fileno(), ttl_s, log, locks)
         try:
             self.pid = int(self._exchange(None, start_s)["ready"])
         except (OSError, ValueError, KeyError) as error:
@@ -119,8 +122,10 @@ class Watch:
             # It has work to do. Somebody must still reap it, and without keeping this process.
             threading.Thread(target=self._process.wait, daemon=True).start()
 
-    def _started(self, descriptor: int, ttl_s: float, log: Path) -> subprocess.Popen[bytes]:
-        arguments = [str(_PROGRAM), str(descriptor), str(ttl_s), str(log)]
+    def _started(
+        self, descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]
+    ) -> subprocess.Popen[bytes]:
+        arguments = [str(_PROGRAM), str(descriptor), str(ttl_s), str(log), *map(str, locks)]
         try:
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", *arguments],

@@ -1,6 +1,7 @@
 """The watchdog process: it undoes a run's faults when the run no longer can.
 
-Run as a file, `python -I -S watchdog.py <socket fd> <ttl_s> <log file>`, in a session of its own.
+Run as a file, `python -I -S watchdog.py <socket fd> <ttl_s> <log file> <lock file>...`, in a
+session of its own. The lock files are the run's and go when nobody holds them any more.
 It must start fast and survive whatever kills the run, so it never imports the package proper, only
 the standard library and the few files beside it that need nothing else.
 
@@ -19,6 +20,8 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -176,7 +179,7 @@ def _stand_in_for_packages() -> None:
         sys.modules[name] = package
 
 
-def main(descriptor: int, ttl_s: float, log: Path) -> int:
+def main(descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]) -> int:
     """Watch the run at the other end of `descriptor`; 0 when nothing of it is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -185,16 +188,22 @@ def main(descriptor: int, ttl_s: float, log: Path) -> int:
     with socket.socket(fileno=low) as run:
         watchdog = Watchdog(run, ttl_s, log)
         try:
-            run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
+            with suppress(OSError):  # the run is gone already; the first read says so
+                run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
             _stand_in_for_packages()
             import chaosbandit.safety.armed  # noqa: F401  loaded now: there is no time later
+            from chaosbandit.safety.durable import remove_unlocked
 
-            return 0 if watchdog.watch() else 1
+            clean = watchdog.watch()
+            for lock in locks:
+                remove_unlocked(lock)
+            return 0 if clean else 1
         except Exception:
             watchdog.note(f"failed:\n{traceback.format_exc()}")
             return 0 if watchdog.undo_all("the watchdog itself failed") else 1
 
 
 if __name__ == "__main__":
-    status = main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))
+    log_file, *lock_files = map(Path, sys.argv[3:])
+    status = main(int(sys.argv[1]), float(sys.argv[2]), log_file, lock_files)
     os._exit(status)  # threads still waiting for a name server must not keep us here

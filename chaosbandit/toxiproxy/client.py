@@ -57,7 +57,7 @@ class ToxiproxyClient:
         try:
             return self._proxy(await self._call("GET", _path(name)))
         except ToxiproxyError as error:
-            if error.status == 404:
+            if _is_unknown(error, "proxy not found"):
                 return None
             raise
 
@@ -86,7 +86,7 @@ class ToxiproxyClient:
         try:
             return self._toxic(await self._call("GET", _path(proxy, name)))
         except ToxiproxyError as error:
-            if error.status == 404:
+            if _is_unknown(error, "proxy not found", "toxic not found"):
                 return None
             raise
 
@@ -138,6 +138,11 @@ class ToxiproxyClient:
 
     def _strange(self, what: str, found: object) -> ToxiproxyError:
         return strange(self.url, f"asked for {what}: {str(found)[:80]!r}")
+
+
+def _is_unknown(error: ToxiproxyError, *words: str) -> bool:
+    """Whether Toxiproxy itself says so: a 404 of what stands in front of it proves nothing."""
+    return error.status == 404 and any(each in str(error) for each in words)
 
 
 def _path(proxy: str, toxic: str | None = None) -> str:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
-
-import httpx
 
 from chaosbandit.core.model import Fault, Variant
 from chaosbandit.core.names import fault_name
@@ -32,7 +31,7 @@ from chaosbandit.toxiproxy.preflight import (
     unusable_name,
 )
 from chaosbandit.toxiproxy.readback import mismatches
-from chaosbandit.toxiproxy.removal import CLEANUP_S, Removal
+from chaosbandit.toxiproxy.removal import CLEANUP_S, Removal, is_refused
 from chaosbandit.toxiproxy.wire import ProxyRecord, check_toxic
 
 T = TypeVar("T")
@@ -120,9 +119,13 @@ class ToxiproxyInjector:
         return self._scenario.topology == "canary"
 
     def _listen(self) -> str:
-        """Any free port: on this host's loopback, or where another host's server is reachable."""
+        """A free port of this host's loopback, or any where another host's server is reachable.
+
+        Ours is chosen beforehand, so that whoever undoes the fault can see whether it is closed.
+        """
         if self._local:
-            return "127.0.0.1:0"
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                return f"127.0.0.1:{free.getsockname()[1]}"
         return "[::]:0" if ":" in self._host else "0.0.0.0:0"
 
     async def _check(self, proxy: Proxy, listed: dict[str, ProxyRecord]) -> list[str]:
@@ -172,7 +175,7 @@ class ToxiproxyInjector:
             await self._client.create(fault.name, fault.listen, fault.upstream, enabled=False)
         except ToxiproxyError as error:
             refused = error.status is not None and error.status < 500
-            if not refused and not isinstance(error.__cause__, httpx.ConnectError):
+            if not refused and not is_refused(error):
                 raise  # who knows whether it is there
             raise _NothingPlacedError(
                 f"{fault.name} was not injected and nothing was placed on the server: {error}",

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import httpx
 
 from chaosbandit.core.model import Fault
 from chaosbandit.core.remedies import manual_commands
@@ -30,10 +29,11 @@ from chaosbandit.toxiproxy.preflight import departures
 
 CLEANUP_S = 5.0
 _PAUSE_S = 0.1
+_DEAD_S = 3.0  # a loopback server that refuses all this while is gone
 _CALL_OR_NUMBER = re.compile(r"\b(GET|POST|DELETE) \S+|(?<=not answer ).*(?= within )|\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Removal:
     """How one fault is undone on one server."""
 
@@ -41,6 +41,7 @@ class Removal:
     package: PythonToxiproxy
     client: ToxiproxyClient
     local: bool  # the server runs on this host
+    refused_from_s: float | None = None  # since when nobody listens at the API
 
     async def run(self, within_s: float = CLEANUP_S) -> None:
         """Return when the fault is gone and the operator's proxy is back.
@@ -77,7 +78,7 @@ class Removal:
             left = await self._left()
         except ToxiproxyError as error:
             trouble.append(str(error))
-            return self._died_with_its_faults(error)
+            return await self._died_with_its_faults(error)
         trouble += left
         return not left
 
@@ -108,10 +109,41 @@ class Removal:
             left += await departures(await self.client.proxy(wanted.name), wanted)
         return left
 
-    def _died_with_its_faults(self, error: ToxiproxyError) -> bool:
-        """Proxies live in memory only: where nobody listens any more, none of ours is left."""
-        refused = isinstance(error.__cause__, httpx.ConnectError)
-        return refused and self.local and self.fault.restores is None
+    async def _died_with_its_faults(self, error: ToxiproxyError) -> bool:
+        """Proxies live in memory only: where nobody listens any more, none of ours is left.
+
+        A port that is forwarded may open again, so it must be closed for a while, and ours as well.
+        """
+        if not is_refused(error):
+            self.refused_from_s = None
+            return False
+        now_s = time.monotonic()
+        self.refused_from_s = self.refused_from_s or now_s
+        if not self.local or self.fault.restores is not None:
+            return False
+        return now_s - self.refused_from_s >= _DEAD_S and await _is_closed(self.fault.listen)
+
+
+def is_refused(error: BaseException | None) -> bool:
+    """Whether a connection was refused, somewhere behind what libraries made of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_refused(each) for each in error.exceptions)
+    if error is None or isinstance(error, ConnectionRefusedError):
+        return error is not None
+    return is_refused(error.__cause__ or error.__context__)
+
+
+async def _is_closed(listen: str) -> bool:
+    host, _, port = listen.rpartition(":")
+    try:
+        async with asyncio.timeout(1.0):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except ConnectionRefusedError:
+        return True
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return False
 
 
 def _one_a_kind(sentences: Iterable[str]) -> list[str]:

@@ -199,13 +199,16 @@ def test_damaged_file_is_healed_by_what_the_server_shows(
     assert path.is_normal()
 
 
+UNKNOWN: dict[str, object] = {"error": "proxy not found", "status": 404}
+
+
 class AllIsWell(http.server.BaseHTTPRequestHandler):
     """An API that claims to have restored a proxy on `listen`, where nobody listens."""
 
     listen = ""
 
     def do_DELETE(self) -> None:
-        self.answer(404, {})
+        self.answer(404, UNKNOWN)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -213,7 +216,10 @@ class AllIsWell(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         proxy = {"listen": self.listen, "upstream": "127.0.0.1:1", "enabled": True, "toxics": []}
-        self.answer(200 if self.path.endswith(ORIGINAL) and "cb." not in self.path else 404, proxy)
+        if self.path.endswith(ORIGINAL) and "cb." not in self.path:
+            self.answer(200, proxy)
+        else:
+            self.answer(404, UNKNOWN)
 
     def answer(self, status: int, body: dict[str, object]) -> None:
         """Send one answer."""
@@ -640,7 +646,9 @@ def test_list_is_asked_for_again_once_a_wedged_proxy_is_gone(ledger: FaultLedger
         shown = {"listen": "127.0.0.1:1", "upstream": "x:1", "enabled": True, "toxics": []}
         if not name:
             return raw("200 OK", json.dumps(dict.fromkeys(there, shown)))
-        return raw("200 OK", json.dumps(shown)) if name in there else raw("404 Not Found", "{}")
+        if name in there:
+            return raw("200 OK", json.dumps(shown))
+        return raw("404 Not Found", json.dumps(UNKNOWN))
 
     async def swept() -> CleanReport:
         async with fake_api(reply) as url:

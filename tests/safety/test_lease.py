@@ -348,7 +348,7 @@ def test_server_that_died_took_the_lease_with_it(toxiproxy_kind: Kind, ledger: F
             async with RunGuard("run001", ledger, claim=claim_on(path)):
                 server.kill()
                 server.wait()
-        assert list(ledger.directory.iterdir()) == []
+        await until(lambda: list(ledger.directory.iterdir()) == [], 30.0)
 
     asyncio.run(run())
 
@@ -470,7 +470,7 @@ class Freezing:
         if not name:
             return raw("200 OK", json.dumps(self.proxies))
         if name not in self.proxies:
-            return raw("404 Not Found", "{}")
+            return raw("404 Not Found", '{"error":"proxy not found","status":404}')
         if method == "DELETE":
             del self.proxies[name]
             return raw("204 No Content")

@@ -201,8 +201,10 @@ class Moody(http.server.BaseHTTPRequestHandler):
         name = self.path.removeprefix("/proxies").strip("/")
         if not name:
             self.answer(200, self.proxies)
+        elif name in self.proxies:
+            self.answer(200, self.proxies[name])
         else:
-            self.answer(200 if name in self.proxies else 404, self.proxies.get(name, {}))
+            self.answer(404, {"error": "proxy not found", "status": 404})
 
     def do_POST(self) -> None:
         proxy = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
