@@ -36,7 +36,7 @@ class InterruptedRunError(ChaosbanditError):
 
     def __init__(self, code: Exit) -> None:
         self.exit_code = code
-        super().__init__("interrupted; no fault of this run is left")
+        super().__init__("interrupted; nothing was left in place")
 
 
 def arm() -> None:

@@ -79,7 +79,11 @@ def refuse_unmeant(places: Iterable[Endpoint], yes: bool, rules: Rules | None = 
     found = {place.host: _found(place.host) for place in places}
     refusals = [said for place in places if (said := _protected(place, found[place.host], rules))]
     if refusals:
-        raise UsageError("\n".join([*refusals, "Nothing was connected to"]))
+        raise UsageError(
+            f"found {'; '.join(refusals)}; wanted targets that are not: neither --yes nor `allow` "
+            "lifts that. Name others, or have `protect` changed by those it belongs to. Nothing "
+            "was connected to"
+        )
     far = dict.fromkeys(
         place.host
         for place in places
@@ -139,11 +143,7 @@ def _protected(place: Endpoint, found: _Found, rules: Rules) -> str | None:
         return None
     rule, meant = match
     known_as = "" if meant == place.host else f", which is {meant}"
-    return (
-        f"found {place} ({place.key}{known_as}), protected by `{rule.text}` in {rule.file}, "
-        "wanted a target that is not: neither --yes nor `allow` lifts that. Name another target, "
-        "or have `protect` in that file changed by those it belongs to"
-    )
+    return f"{place} ({place.key}{known_as}), protected by `{rule.text}` in {rule.file}"
 
 
 def _found(host: str) -> _Found:

@@ -50,11 +50,17 @@ def next_step(campaign: Campaign, between: Bracket) -> str:
         return "Send the path a few requests of your own, then run again."
     if stopped.answered:
         return ""
-    if steady is None or not steady.met:
+    if stopped.reason.startswith("kill switch"):
+        return "Ask who pulled it, and run again when it is released."
+    if stopped.exit_code in (Exit.SIGINT, Exit.SIGTERM):
+        return "The run was interrupted; what it certified stands. Run it again for the rest."
+    if steady is not None and not steady.met:
         return (
             "Make the SLOs hold without any fault first, or set objectives that the service meets "
             "today. Nothing was injected."
         )
+    if steady is None:
+        return ""  # it ended before anything was sent, and the reason says why
     if not judge.exercised(campaign):
         return (
             f"Check that {scenario.traffic.url} needs {campaign.ladder.proxy} to answer, and that "
@@ -78,8 +84,6 @@ def _more_room(campaign: Campaign, between: Bracket) -> str:
             f"{plural(allowed, 'bad request')} per run), or narrow the ladder"
             f"{_narrower(campaign, between)}."
         )
-    if stopped.exit_code in (Exit.SIGINT, Exit.SIGTERM):
-        return "The run was interrupted; what it certified stands. Run it again for the rest."
     if campaign.header and stopped.now_s - campaign.header.now_s > scenario.search.max_duration_s:
         return (
             f"Raise search.max_duration (now {scenario.search.max_duration_s:g} s) or traffic.rate "

@@ -28,7 +28,7 @@ from chaosbandit.safety.restore import (
     undo,
 )
 
-UNDO_S = 90.0
+UNDO_S = 600.0
 BYPASS_AFTER_S = 4.0
 _BYPASS_S = 10.0
 _OPEN_S = 0.25
@@ -125,7 +125,7 @@ class Armed:
             self._note(f"not undone yet ({why}) {error}")
             self._note(run_bypass(self._remedy, f"{why}; {error}", _BYPASS_S))
             self._undo_until_it_serves(give_up_s)
-            self._note(f"{self._remedy.name} is undone after all")
+            self._note(f"{self._remedy.name} is undone after all: take the bypass back")
         remove_durably(self._ledger)
 
     def _may_bypass(self) -> bool:

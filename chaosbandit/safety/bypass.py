@@ -20,6 +20,8 @@ from chaosbandit.safety.control import status_of
 if TYPE_CHECKING:
     from chaosbandit.safety.restore import Remedy
 
+_TAKE_BACK = "take it back when the proxy is well again"
+
 
 def run_bypass(remedy: Remedy, why: str, within_s: float) -> str:
     """Use the bypass of `remedy` once; one sentence on what came of it."""
@@ -31,7 +33,9 @@ def run_bypass(remedy: Remedy, why: str, within_s: float) -> str:
             return _posted(bypass, facts, within_s)
         return _executed(bypass, facts, within_s)
     except Exception as error:  # the caller still has commands to print and a code to exit with
-        return f"The bypass {bypass!r} failed: {error or type(error).__name__}."
+        shown = bypass if isinstance(bypass, str) else shlex.join(bypass or ())
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        return f"The bypass `{shown}` failed: {reason}."
 
 
 def _facts(remedy: Remedy, why: str) -> dict[str, str]:
@@ -48,7 +52,7 @@ def _facts(remedy: Remedy, why: str) -> dict[str, str]:
 def _posted(url: str, facts: Mapping[str, str], within_s: float) -> str:
     status = status_of("POST", url, within_s, dict(facts))
     if 200 <= status < 300:
-        return f"The bypass POST {url} was answered with {status}."
+        return f"The bypass POST {url} was answered with {status}: {_TAKE_BACK}."
     return f"The bypass POST {url} failed: it was answered with {status}, wanted 2xx."
 
 
@@ -70,7 +74,7 @@ def _executed(command: tuple[str, ...], facts: Mapping[str, str], within_s: floa
         return f"The bypass `{shown}` failed: killed, since it did not end within {within_s:g} s."
     if status != 0:
         return f"The bypass `{shown}` failed: it ended with status {status}, wanted 0."
-    return f"The bypass `{shown}` ended with status 0."
+    return f"The bypass `{shown}` ended with status 0: {_TAKE_BACK}."
 
 
 def _end_all_of(process: subprocess.Popen[bytes]) -> None:

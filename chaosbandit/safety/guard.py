@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 from chaosbandit.core.model import Fault
 from chaosbandit.core.names import parse_lease
 from chaosbandit.errors import ChaosbanditError, CleanupError, HarnessError
+from chaosbandit.safety.armed import UNDO_S
 from chaosbandit.safety.bypass import run_bypass
 from chaosbandit.safety.claims import LocalClaims, locked, unlock
 from chaosbandit.safety.control import Control, UnansweredError
@@ -30,6 +31,7 @@ from chaosbandit.safety.watch import Watch
 _Result = TypeVar("_Result")
 
 TTL_S = 3.0
+WATCHDOG_LOG = "watchdog.log"
 _TOUCH_S = 0.2
 _STOPPED_S = 1.0
 _BYPASS_S = 3.0
@@ -105,7 +107,8 @@ class RunGuard:
     async def guard(self, fault: Fault) -> AsyncIterator[None]:
         """Written down, watched, and struck out again unless its removal was not confirmed.
 
-        Where it was not, the operator's bypass is used, if the fault names one.
+        Where it was not, the operator's bypass is used, if the fault names one, and the error also
+        says that the watchdog goes on.
 
         Raises:
             HarnessError: it cannot be guarded, or the run no longer has what it claimed.
@@ -120,8 +123,8 @@ class RunGuard:
         except BaseException as error:
             unclean = _cleanup_failure(error)
             self._unclean |= unclean is not None
-            if unclean is not None and fault.bypass is not None:
-                raise await _bypassed(fault, unclean) from error
+            if unclean is not None:
+                raise await self._told(fault, unclean) from error
             # The injector may have failed or been interrupted in its own removal: unless it says
             # that it is through, believe nothing.
             through = isinstance(error, ChaosbanditError)
@@ -141,6 +144,24 @@ class RunGuard:
     def lost(self) -> str | None:
         """Why the run no longer has what it claimed, or None while it has."""
         return None if self._lease is None else self._lease.lost()
+
+    async def _told(self, fault: Fault, unclean: CleanupError) -> CleanupError:
+        """The failed clean-up, and who does what about it meanwhile, before the commands."""
+        listed = "".join(f"\n  {command}" for command in unclean.commands)
+        message = str(unclean).removesuffix(listed)
+        said = [] if fault.bypass is None else [await _bypassed(fault, message)]
+        if self.alive():
+            log = self._ledger.directory / WATCHDOG_LOG
+            said.append(
+                f"The watchdog (process {self.watchdog_pid()}) goes on trying for "
+                f"{UNDO_S / 60:g} minutes; its log is {log}."
+            )
+        if message.endswith(":"):  # the last sentence introduces the commands
+            before, stop, introduction = message.rpartition(". ")
+            told = f"{before}{stop}{' '.join(said)} {introduction}"
+        else:
+            told = " ".join([f"{message.rstrip('.')}.", *said])
+        return CleanupError(told, unclean.commands)
 
     async def _touch(self) -> None:
         """Tell the watchdog that this event loop is not stuck."""
@@ -215,7 +236,7 @@ class RunGuard:
             raise HarnessError(f"no lease can be taken: {error}") from error
 
     def _start_watch(self) -> Watch:
-        log = self._ledger.directory / "watchdog.log"
+        log = self._ledger.directory / WATCHDOG_LOG
         locks = [self._ledger.lock_path(self._run), *self._claims.paths()]
         self._watch = watch = Watch(log, self._ttl_s, self._start_s, self._ack_s, locks)
         for fault in self._open.values():
@@ -315,21 +336,15 @@ async def _ended(task: asyncio.Task[None] | None) -> None:
         await asyncio.wait([task])
 
 
-async def _bypassed(fault: Fault, unclean: CleanupError) -> CleanupError:
-    """Use the operator's bypass, and tell of it beside what is left to do by hand."""
-    listed = "".join(f"\n  {command}" for command in unclean.commands)
-    message = str(unclean).removesuffix(listed)
-    remedy = remedy_of(fault)
+async def _bypassed(fault: Fault, why: str) -> str:
+    """Use the operator's bypass and say what came of it."""
     call = asyncio.ensure_future(
-        asyncio.to_thread(run_bypass, remedy, why=message, within_s=_BYPASS_S)
+        asyncio.to_thread(run_bypass, remedy_of(fault), why=why, within_s=_BYPASS_S)
     )
     while not call.done():
         with suppress(asyncio.CancelledError):  # a clean-up that failed outranks it
             await asyncio.wait([call])
-    if not message.endswith(":"):
-        return CleanupError(f"{message.rstrip('.')}. {call.result()}", unclean.commands)
-    before, stop, introduction = message.rpartition(". ")  # to the commands, which follow
-    return CleanupError(f"{before}{stop}{call.result()} {introduction}", unclean.commands)
+    return call.result()
 
 
 def _is_gone(fault: Fault) -> bool:

@@ -95,8 +95,10 @@ def bypass(value: object) -> Bypass:
             raise WantedError(A_BYPASS + " (a command is a list of words: there is no shell)")
         return url(value)
     words = tuple(text(word) for word in value)
-    if not words or len(words) > 100 or not words[0].startswith("/"):
+    if not words or len(words) > 100:
         raise WantedError(A_BYPASS)
+    if not words[0].startswith("/"):
+        raise WantedError(A_BYPASS + " (its first word is an absolute path: nothing is looked up)")
     if any(len(word) > LONGEST_URL for word in words):
         raise WantedError(f"words of at most {LONGEST_URL} characters")
     return words

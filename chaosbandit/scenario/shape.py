@@ -48,7 +48,9 @@ class ProxyKeys(_Keys):
     )
     bypass: f.Bypass = key(
         "Your own way around this proxy, should Toxiproxy hang: a URL that gets a POST, or a "
-        "command as a list of words. It is used once when a removal cannot be confirmed.",
+        "command as a list of words that begins with an absolute path. It is used when a removal "
+        "cannot be confirmed, by the run and again by its watchdog or `clean`, so twice must do no "
+        "harm. Nobody but you takes it back.",
         ["/usr/local/bin/route-around", "inventory"],
         None,
     )
@@ -207,7 +209,9 @@ class GuardrailKeys(_Keys):
         default=(),
         max_length=10,
         description="Kill switches: while one of these files exists, or one of these URLs answers "
-        "2xx instead of 404, nothing is injected and a standing fault is removed.",
+        "2xx instead of 404 or 410, nothing is injected and a standing fault is removed. "
+        "`/etc/chaosbandit/freeze` and `$XDG_STATE_HOME/chaosbandit/freeze` (`~/.local/state` by "
+        "default) always count.",
         examples=[["/etc/chaosbandit/freeze", "https://ops.example.com/freeze/storefront"]],
     )
 

@@ -52,7 +52,7 @@ def refused(url: str, call: str, status: int, body: bytes) -> ToxiproxyError:
 def unanswered(url: str, call: str, deadline_s: float) -> ToxiproxyError:
     """The error for an answer that did not come, or not to its end, in time."""
     return ToxiproxyError(
-        f"Toxiproxy at {url} did not answer {call} within {deadline_s:g} s; it hangs or is frozen"
+        f"Toxiproxy at {url} did not answer `{call}` within {deadline_s:g} s; it hangs or is frozen"
     )
 
 

@@ -22,7 +22,7 @@ from tests.faultpoints.worlds import PAUSE_S, WITHIN_S, World
 
 WATCHDOG_S = 90.0  # how long the watchdog goes on trying
 AGAIN_S = 1.5  # a late call would have arrived by then
-CLEAN_WORDS = ("clean: verified", "faults removed and read back", "no fault of this run is left")
+CLEAN_WORDS = ("clean: verified", "faults removed and read back", "nothing was left in place")
 END_S = 90.0
 TOLD = (None, SIGKILL, SIGTERM)  # what happens to a run besides, in equal shares
 

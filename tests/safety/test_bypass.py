@@ -34,6 +34,8 @@ FACTS = {
     "why": "it is frozen",
 }
 
+BACK = "take it back when the proxy is well again"
+
 
 def used(bypass: str | tuple[str, ...] | None, within_s: float = 10.0) -> str:
     return run_bypass(replace(REMEDY, bypass=bypass), "it is frozen", within_s)
@@ -67,7 +69,7 @@ def switch(status: int) -> Iterator[tuple[str, list[tuple[str, object]]]]:
 def test_url_is_posted_the_facts() -> None:
     with switch(204) as (url, heard):
         said = used(f"{url}/around?mesh=1")
-    assert said == f"The bypass POST {url}/around?mesh=1 was answered with 204."
+    assert said == f"The bypass POST {url}/around?mesh=1 was answered with 204: {BACK}."
     assert heard == [("/around?mesh=1", FACTS)]
 
 
@@ -92,7 +94,7 @@ def test_command_is_told_the_facts_and_no_shell_reads_it(tmp_path: Path) -> None
         "import json, os, sys; json.dump([sys.argv[2], dict(os.environ)], open(sys.argv[1], 'w'))"
     )
     said = used((sys.executable, "-c", code, str(target), "$(exit 3); *"))
-    assert said.endswith(" ended with status 0.")
+    assert said.endswith(f" ended with status 0: {BACK}.")
     argument, environment = json.loads(target.read_text())
     assert argument == "$(exit 3); *"
     assert environment["PATH"] == os.environ["PATH"]

@@ -170,7 +170,9 @@ def test_bypass_is_used_once_and_told_of_beside_what_is_left_to_do(
     assert found.__cause__ is error
     assert found.commands == ("curl a", "curl b")
     assert str(found).startswith("It may be there. The bypass ")
-    assert str(found).endswith(" 0. Run `clean`, or by hand:\n  curl a\n  curl b")
+    assert " 0: take it back when the proxy is well again. The watchdog (process " in str(found)
+    assert f"its log is {ledger.directory / 'watchdog.log'}. Run" in str(found)
+    assert str(found).endswith(". Run `clean`, or by hand:\n  curl a\n  curl b")
     assert found.exit_code == 7
 
 
@@ -201,7 +203,7 @@ def test_error_without_a_bypass_or_a_failed_clean_up_stays_as_it_is(
     used = tmp_path / "used"
     plain = a_fault()
     cases: list[tuple[Fault, Exception]] = [
-        (plain, CleanupError("not confirmed", ["curl a"])),
+        (plain, HarnessError("no injection")),
         (replace(plain, bypass=("touch", str(used))), HarnessError("refused")),
     ]
 

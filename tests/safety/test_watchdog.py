@@ -469,7 +469,7 @@ def test_bypass_is_used_once_when_undoing_takes_too_long(
     assert used.read_text() == f"{ORIGINAL}\n"
     early, said, *late = it.notes
     assert early.startswith("not undone yet (the run is gone) cb.")
-    assert said.endswith("ended with status 0.")
+    assert "ended with status 0: take it back" in said
     assert len(late) == 2
     assert all(note.startswith("NOT UNDONE (the run is gone)") for note in late)
 

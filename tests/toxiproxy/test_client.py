@@ -105,7 +105,7 @@ def test_several_servers_at_once(toxiproxy_url: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "after_s", "drip_s", "words", "status"),
     [
-        (None, 0, 0, "did not answer GET /version within 0.5 s", None),
+        (None, 0, 0, "did not answer `GET /version` within 0.5 s", None),
         (raw("200 OK", '{"version": "2"}'), 0, 0.1, "did not answer", None),
         (raw("503 Service Unavailable"), 0.2, 0, "503: no text; a proxy with a stuck", 503),
         (raw("500 Internal Server Error", GO_TEXT, "text/plain"), 0, 0, GO_TEXT, 500),
