@@ -29,15 +29,17 @@ def clean(
         typer.Option(
             metavar="RUN",
             help=(
-                "All of this run and nothing else. Even if it is alive: that is your decision, "
-                "and the run will notice and stop."
+                "All of this run and nothing else, expired or not, even if it is alive: the fault "
+                "that stands goes, but a living run may inject anew. Stop it first, by SIGTERM or "
+                "a freeze file. Not with --expired."
             ),
         ),
     ] = None,
     expired: Annotated[
         bool,
         typer.Option(
-            "--expired", help="Only what is past the expiry in its name, whoever made it."
+            "--expired",
+            help="Only what is past the expiry in its name, whoever made it. Not with --run.",
         ),
     ] = False,
     watch: Annotated[
@@ -51,13 +53,20 @@ def clean(
         str, typer.Option(metavar="TIME", help="How often --watch looks, 1s to 1h.")
     ] = _EVERY,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say what would be done, and exit with 7 when there is something to do.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The report as one JSON object on stdout.")
     ] = False,
     ledger: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Another fault ledger than the user's.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Another fault ledger than the user's; it has to exist."
+        ),
     ] = None,
 ) -> None:
     """Remove the faults that dead runs left behind.
@@ -67,8 +76,13 @@ def clean(
     proxies tell run, expiry and what they replaced. What is not ours is never touched, a living
     run's only with --run. A second time, or twice at once, does no harm.
 
-    Exit 0: nothing is left that should go. 7: something may be left, or the restored path does not
-    answer; the lines say what to do by hand. 2: wrong usage.
+    \b
+    Exit 0: nothing is left that should go.
+    7: something may be left, or the restored path does not answer; the lines say
+       what to do by hand;
+       with --dry-run: 7 when there is something to do;
+       with --watch: 7 if a server was never reached, too.
+    2: wrong usage.
 
     \b
     Examples:
@@ -100,15 +114,14 @@ def clean(
     from chaosbandit.cli.targets import server_url
     from chaosbandit.errors import Exit
     from chaosbandit.safety.clean import clean as clean_faults
-    from chaosbandit.safety.ledger import FaultLedger
 
     with telling(as_json):
         servers = tuple(map(server_url, toxiproxy or ()))
-        faults = FaultLedger(ledger)
+        faults = _ledger(ledger)
         if watch:
             every_s = _interval(every, servers, expired, run=run, once=dry_run or as_json)
             raise typer.Exit(_stay_on_duty(faults, servers, every_s))
-        _refuse_mistakes(run, every)
+        _refuse_mistakes(run, expired, every)
         unwind_from_now_on()  # what is being undone is undone to its end
         with _Patience() as patience:
             report = clean_faults(
@@ -125,13 +138,31 @@ def clean(
         raise typer.Exit(report.exit_code)
 
 
-def _refuse_mistakes(run: str | None, every: str) -> None:
+def _ledger(folder: Path | None) -> FaultLedger:
+    """The user's own, which may not exist yet, or the one named: misspelt, it would look clean."""
+    from chaosbandit.errors import UsageError
+    from chaosbandit.safety.ledger import FaultLedger
+
+    if folder is not None and not folder.exists():
+        raise UsageError(
+            f"found no --ledger {folder}, wanted the folder of a fault ledger; without --ledger "
+            "the user's is looked at"
+        )
+    return FaultLedger(folder)
+
+
+def _refuse_mistakes(run: str | None, expired: bool, every: str) -> None:
     """A misspelt run must not look as if nothing of it was left."""
     from chaosbandit.core.names import parse_lease
     from chaosbandit.errors import UsageError
 
     if run is not None and parse_lease(f"cb-lease.{run}.0") is None:
         raise UsageError(f"found --run {run!r}, wanted 6-16 characters a-z and 0-9")
+    if run is not None and expired:
+        raise UsageError(
+            "found --run with --expired, wanted one of them: --run RUN takes all of one run away, "
+            "expired or not; --expired takes away what is past its expiry, of whatever run"
+        )
     if every != _EVERY:
         raise UsageError(f"found --every {every} without --watch, wanted both or neither")
 
@@ -183,8 +214,11 @@ def _stay_on_duty(ledger: FaultLedger, servers: Sequence[str], every_s: float) -
     number = signal.Signals(told.get())
     _say(f"{number.name}: finishing what is being undone")
     sweep.end()
+    missed = sweep.never_reached
+    for server in missed:
+        _say(f"never reached {server}")
     _say(f"off duty: {sweep.undone} undone, {sweep.left} left")
-    return Exit.NOT_CLEAN if sweep.left else Exit.ANSWERED
+    return Exit.NOT_CLEAN if sweep.left or missed else Exit.ANSWERED
 
 
 def _say(line: str) -> None:

@@ -51,14 +51,17 @@ def clean(
     visits = Visits(ledger, Undoing(ledger, deadline_s), say)
     with ThreadPoolExecutor(max(1, len(places))) as pool:
         reports = list(pool.map(lambda place: visits.visit(place, written, orders), places))
-    report = replace(merged(reports), dry_run=dry_run)
+    report = merged(reports)
     if not dry_run:
         drop_locks(ledger)
     seen = {fault.name for fault in report.found}
     return replace(
         report,
         damaged=unexplained(ledger, written, seen, orders, places),
+        dry_run=dry_run,
         looked_at=tuple(place.server for place in places),
+        run=run,
+        other_runs=_others(report, written, orders),
     )
 
 
@@ -97,6 +100,13 @@ def drop_locks(ledger: FaultLedger) -> None:
         for path in ledger.directory.glob(pattern):
             if path.name not in needed:
                 remove_unlocked(path)
+
+
+def _others(report: CleanReport, written: Entries, orders: Orders) -> tuple[str, ...]:
+    """The runs that were seen though another one was asked for."""
+    torn = {owner(item.path.stem) for item in written.damaged}
+    named = {run for run in torn if run is not None and not orders.concern(run)}
+    return tuple(sorted(named.union(report.other_runs)))
 
 
 def _servers_in(damaged: Path) -> list[str]:

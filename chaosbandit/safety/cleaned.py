@@ -73,12 +73,14 @@ class CleanReport:
     unreachable: tuple[Unreachable, ...] = ()
     dry_run: bool = False
     looked_at: tuple[str, ...] = ()  # servers, besides the ledger
+    run: str | None = None  # the only one that was asked for
+    other_runs: tuple[str, ...] = ()  # seen on the way, when one was asked for
 
     @property
     def confirmed(self) -> bool:
         """Whether nothing is left that should have gone (faults skipped on purpose may stay)."""
         alarming = any(note.alarming for note in self.notes)
-        return not (self.failed or self.damaged or self.unreachable or alarming)
+        return not (self.failed or self.damaged or self.unreachable or alarming or self.due())
 
     @property
     def exit_code(self) -> Exit:
@@ -101,10 +103,7 @@ class CleanReport:
         lines += [_LAST_RESORT] if self.failed else []
         lines += [f"NOT READABLE: {item.path}: {item.why}" for item in self.damaged]
         lines += [f"NOT REACHED: {item.server}: {item.why}" for item in self.unreachable]
-        places = (
-            ["in the ledger", ", ".join(self.looked_at)] if self.looked_at else ["in the ledger"]
-        )
-        return "\n".join(lines or [f"nothing of ours was found {' or at '.join(places)}"])
+        return "\n".join(lines or [self._nothing()])
 
     def to_json(self) -> str:
         """The same as one JSON object; keys are added in later versions, never changed."""
@@ -114,8 +113,11 @@ class CleanReport:
             "confirmed": self.confirmed,
             "dry_run": self.dry_run,
             "looked_at": list(self.looked_at),
+            "run": self.run,
+            "other_runs": list(self.other_runs),
             "found": [_plain(fault) for fault in self.found],
             "undone": [_plain(fault) for fault in self.undone],
+            "would_undo": [_plain(fault) for fault in self.due()],
             "skipped": [{**_plain(item.fault), "why": item.why} for item in self.skipped],
             "failed": [
                 {**_plain(item.fault), "why": item.why, "commands": list(item.commands)}
@@ -129,6 +131,16 @@ class CleanReport:
             "unreachable": [{"server": item.server, "why": item.why} for item in self.unreachable],
         }
         return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+
+    def _nothing(self) -> str:
+        """Where nothing was found, and of whom: a misspelt run must not look cleaned up."""
+        whom = "ours" if self.run is None else f"run {self.run}"
+        places = ["in the ledger", *([", ".join(self.looked_at)] if self.looked_at else [])]
+        found = f"nothing of {whom} was found {' or at '.join(places)}"
+        if self.run is None:
+            return found
+        others = ", ".join(self.other_runs)
+        return f"{found}; other runs seen: {others or 'none'}"
 
 
 def described(fault: Fault) -> str:
@@ -152,6 +164,7 @@ def merged(reports: Iterable[CleanReport]) -> CleanReport:
         unreachable=tuple(item for part in parts for item in part.unreachable),
         dry_run=any(part.dry_run for part in parts),
         looked_at=tuple(dict.fromkeys(url for part in parts for url in part.looked_at)),
+        other_runs=tuple(sorted({run for part in parts for run in part.other_runs})),
     )
 
 

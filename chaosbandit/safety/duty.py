@@ -15,7 +15,7 @@ from chaosbandit.safety.cleaned import CleanReport, described
 from chaosbandit.safety.control import Control, UnansweredError
 from chaosbandit.safety.ledger import Entry, FaultLedger
 from chaosbandit.safety.sparing import Orders
-from chaosbandit.safety.survey import NotShownError, Survey, same_server, survey
+from chaosbandit.safety.survey import NotShownError, Survey, in_words, same_server, survey
 from chaosbandit.safety.undoing import Leftover
 from chaosbandit.safety.visits import Place, Visits
 
@@ -46,7 +46,7 @@ class SweeperLease:
         try:
             reply = control.call("POST", "/proxies", proxy)
         except UnansweredError as error:
-            return str(error)
+            return in_words(control, error)
         if reply.status not in (201, 409):  # 409: another sweeper's, made in the same second
             return f"POST /proxies answered {reply.status}, wanted 201"
         return self._drop(control, self._names[:-1])
@@ -60,7 +60,7 @@ class SweeperLease:
             try:
                 reply = control.call("DELETE", f"/proxies/{name}")
             except UnansweredError as error:
-                return str(error)
+                return in_words(control, error)
             if reply.status not in (204, 404):
                 return f"DELETE of {name} answered {reply.status}, wanted 204"
             self._names.remove(name)
@@ -75,6 +75,8 @@ class Post:
     ) -> None:
         self.place = place
         self.undone = 0
+        self.reached = False
+        self.seen: frozenset[str] = frozenset()  # what the server showed last, perhaps going now
         self.failed: dict[str, Leftover] = {}
         self._ledger = ledger
         self._visits = visits
@@ -111,6 +113,7 @@ class Post:
     def _look(self, now_epoch_s: float) -> list[str]:
         written = read(self._ledger)
         shown, why = self._survey()
+        self.seen = frozenset(shown.proxies if shown is not None else ())
         lines = self._changed("NOT REACHED", why if self.place.named else None)
         orders = Orders(now_epoch_s, expired=True, deadline_s=self._deadline_s)
         report = self._visits.act(self.place, written, shown, orders, self.failed.values())
@@ -129,9 +132,11 @@ class Post:
         try:
             if self._control is None:
                 self._control = Control(self.place.server)
-            return survey(self._control), None
+            shown = survey(self._control)
         except (NotShownError, ValueError) as error:
             return None, str(error)
+        self.reached = True
+        return shown, None
 
     def _changed(self, trouble: str, why: str | None) -> list[str]:
         if why is None and trouble in self._troubles:

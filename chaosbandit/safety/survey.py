@@ -6,6 +6,7 @@ A server that hangs, refuses or answers something else has shown nothing, which 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,19 @@ def survey(control: Control) -> Survey:
     return Survey(control.url, {name: _shown(name, proxy) for name, proxy in shown.items()})
 
 
+def in_words(control: Control, error: UnansweredError) -> str:
+    """Why `control` got no answer, for a line that has the server's address already."""
+    cause = error.__cause__
+    if error.refused:
+        return "connection refused; is a Toxiproxy server running there?"
+    if isinstance(cause, socket.gaierror):
+        said = (cause.strerror or "unknown").lower()
+        return f"the host name {control.host} does not resolve ({said})"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return str(error).replace(f" {control.url}/", " /", 1)
+
+
 def same_server(one: str, other: str) -> bool:
     """Whether two URLs lead to one server, as far as their text tells."""
     return same_address(_place(one), _place(other))
@@ -92,12 +106,18 @@ def _listed(control: Control) -> Reply:
     try:
         return control.call("GET", "/proxies")
     except UnansweredError as error:
-        if error.refused:
-            raise NotShownError(str(error)) from error
+        if _is_elsewhere(error):
+            raise NotShownError(in_words(control, error)) from error
     try:
         return control.call("GET", "/proxies")
     except UnansweredError as error:
-        raise NotShownError(str(error) if error.refused else f"{error}; {_WEDGED}") from error
+        hint = "" if _is_elsewhere(error) else f"; {_WEDGED}"
+        raise NotShownError(f"{in_words(control, error)}{hint}") from error
+
+
+def _is_elsewhere(error: UnansweredError) -> bool:
+    """Whether no server was met at all, so that asking again or restarting it is no help."""
+    return error.refused or isinstance(error.__cause__, socket.gaierror)
 
 
 def _place(url: str) -> str:

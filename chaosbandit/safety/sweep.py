@@ -15,7 +15,7 @@ from pathlib import Path
 from chaosbandit.errors import UsageError
 from chaosbandit.safety.clean import drop_locks, places_of, read, unexplained
 from chaosbandit.safety.duty import Post
-from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.safety.ledger import Entries, FaultLedger
 from chaosbandit.safety.sparing import Orders
 from chaosbandit.safety.undoing import Undoing
 from chaosbandit.safety.visits import Place, Visits
@@ -48,7 +48,8 @@ class Sweep:
         self._undone = 0
         self._failed: dict[str, int] = {}
         self._unreadable: set[Path] = set()
-        self._posts: dict[str, threading.Thread] = {}
+        self._reached: set[str] = set()
+        self._posts: dict[str, tuple[Post, threading.Thread]] = {}
         self._tender = threading.Thread(target=self._tend, name="sweep-ledger")
 
     def begin(self) -> None:
@@ -64,7 +65,7 @@ class Sweep:
         """Finish what is being undone, and take the leases away."""
         self._stop.set()
         self._tender.join()
-        for thread in self._posts.values():
+        for _, thread in self._posts.values():
             thread.join()
 
     @property
@@ -77,14 +78,20 @@ class Sweep:
         """How many faults, and files of the ledger, could not be dealt with."""
         return sum(self._failed.values()) + len(self._unreadable)
 
+    @property
+    def never_reached(self) -> tuple[str, ...]:
+        """Those of `servers` that never showed their proxies."""
+        named = (place.server for place in places_of(self._servers, Entries()))
+        return tuple(server for server in named if server not in self._reached)
+
     def _man(self, places: Iterable[Place]) -> None:
         """Have a thread for each place."""
         for place in places:
             running = self._posts.get(place.server)
-            if running is None or not running.is_alive():
+            if running is None or not running[1].is_alive():
                 post = Post(place, self._ledger, self._visits, self._every_s, self._deadline_s)
                 thread = threading.Thread(target=self._keep, args=(post,), name=place.server)
-                self._posts[place.server] = thread
+                self._posts[place.server] = post, thread
                 thread.start()
 
     def _tend(self) -> None:
@@ -100,8 +107,9 @@ class Sweep:
         self._man(places)
         drop_locks(self._ledger)
         orders = Orders(self._epoch_s(), expired=True)
+        seen = frozenset[str]().union(*(post.seen for post, _ in self._posts.values()))
         damaged = {
-            item.path: item.why for item in unexplained(self._ledger, written, (), orders, places)
+            item.path: item.why for item in unexplained(self._ledger, written, seen, orders, places)
         }
         sure = suspects.intersection(damaged)  # twice in a row: no server was about to explain it
         self._tell(f"NOT READABLE: {path}: {damaged[path]}" for path in sure - self._unreadable)
@@ -122,6 +130,8 @@ class Sweep:
             self._undone += post.undone
             post.undone = 0
             self._failed[post.place.server] = len(post.failed)
+            if post.reached:
+                self._reached.add(post.place.server)
 
     def _tell(self, lines: Iterable[str]) -> None:
         with self._turn:

@@ -6,11 +6,13 @@ back. This module decides nothing about what is due.
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from chaosbandit.core.model import Fault
 from chaosbandit.safety.bypass import run_bypass
@@ -32,6 +34,7 @@ _LEAST_S = 0.5
 _PATH_S = 1.0
 _PAUSE_S = 0.05
 _BYPASS_S = 10.0
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ class Undoing:
                 return Outcome(leftover, by_others=True)
             if step.remedy.bypass is not None and name not in self._bypassed:
                 self._bypassed.add(name)
-                said = run_bypass(step.remedy, why, _BYPASS_S)
+                said = _within_a_sentence(run_bypass(step.remedy, why, _BYPASS_S))
             left_s = give_up_s - time.monotonic()
             why = _tried(step.remedy, left_s) if left_s > _LEAST_S else why
         if why is not None:
@@ -180,9 +183,21 @@ def _tried(remedy: Remedy, within_s: float) -> str | None:
     try:
         undo(remedy, within_s)
     except (NotUndoneError, ValueError) as error:
-        return str(error)
+        return _briefly(remedy, str(error))
     why = _persistently(lambda: path_serves(remedy))
     return None if why is None else f"proxy {remedy.restores} is restored, but {why}"
+
+
+def _briefly(remedy: Remedy, why: str) -> str:
+    """For a line that has the fault's name and its server's address already."""
+    server = remedy.server.rstrip("/")
+    why = why.removeprefix(f"{remedy.name}: ")
+    why = why.replace(f" {server}/proxies/{quote(remedy.name, safe='')}", " of it")
+    return _ERRNO.sub("", why.replace(f" {server}/", " /"))
+
+
+def _within_a_sentence(said: str) -> str:
+    return f"{said[:1].lower()}{said[1:]}".removesuffix(".")
 
 
 def _persistently(look: Callable[[], str | None]) -> str | None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from chaosbandit.core.model import Fault
-from chaosbandit.core.names import owner
+from chaosbandit.core.names import SWEEPER, owner
 from chaosbandit.safety.cleaned import CleanReport, Skipped, Unreachable, merged
 from chaosbandit.safety.control import Control
 from chaosbandit.safety.ledger import Entries, Entry, FaultLedger
@@ -47,16 +47,17 @@ class Visits:
         try:
             control = Control(place.server)
         except ValueError as error:
-            return _unanswered(self.act(place, written, None, orders), place, str(error))
+            return _unanswered(self.act(place, written, None, orders), place, written, str(error))
         with closing(control):
             self._say(f"looking at {place.server}")
             try:
                 shown = survey(control)
             except NotShownError as error:
-                report = _unanswered(self.act(place, written, None, orders), place, str(error))
+                report = self.act(place, written, None, orders)
+                report = _unanswered(report, place, written, str(error))
             else:
                 return self.act(place, written, shown, orders)
-            if report.undone:  # deleting a wedged proxy frees the list of all others
+            if report.undone:  # closing a wedged proxy frees the list of all others
                 try:
                     shown = survey(control)
                 except NotShownError:
@@ -76,11 +77,15 @@ class Visits:
         """Undo what is due; without a survey only what the ledger, or `pending`, tells of."""
         due: list[Leftover] = []
         skipped: list[Skipped] = []
+        others: set[str] = set()
         ends = shown.lease_ends() if shown is not None else {}
         local = local_runs(self._ledger, written)
         for leftover in _leftovers(place, written, shown, pending):
             fault = leftover.fault
-            if not orders.concern(fault.run) or is_on_duty(fault, orders.now_epoch_s):
+            if is_on_duty(fault, orders.now_epoch_s):
+                continue
+            if not orders.concern(fault.run):
+                others.update({fault.run} - {SWEEPER})
                 continue
             why = spared(
                 fault,
@@ -95,11 +100,13 @@ class Visits:
                 skipped.append(Skipped(fault, why))
         if orders.dry_run:
             faults = (*(one.fault for one in due), *(item.fault for item in skipped))
-            return CleanReport(faults, skipped=tuple(skipped), dry_run=True)
-        if due:
-            self._say(f"undoing {len(due)} at {place.server}")
-        outcomes = self._undoing.run(in_order(due, (item.fault for item in skipped), shown))
-        return _told(outcomes, skipped)
+            report = CleanReport(faults, skipped=tuple(skipped), dry_run=True)
+        else:
+            if due:
+                self._say(f"undoing {len(due)} at {place.server}")
+            staying = (item.fault for item in skipped)
+            report = _told(self._undoing.run(in_order(due, staying, shown)), skipped)
+        return replace(report, other_runs=tuple(sorted(others)))
 
     def _life(self, run: str, local: set[str]) -> Life:
         if self._ledger.is_alive(run):
@@ -163,6 +170,12 @@ def _told(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> CleanRepor
     )
 
 
-def _unanswered(report: CleanReport, place: Place, why: str) -> CleanReport:
-    """A server that only the ledger knows may be gone with its run; its faults tell."""
-    return replace(report, unreachable=(Unreachable(place.server, why),) if place.named else ())
+def _unanswered(report: CleanReport, place: Place, written: Entries, why: str) -> CleanReport:
+    """A server that only the ledger knows may be gone with its run; its faults tell.
+
+    A dry run undoes none that could tell, so there the server itself is told of.
+    """
+    due = report.due()  # empty but in a dry run
+    lasting = (one.fault in due for one in written.entries if not one.server_dies_with_run)
+    told = place.named or any(lasting)
+    return replace(report, unreachable=(Unreachable(place.server, why),) if told else ())

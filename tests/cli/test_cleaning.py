@@ -26,11 +26,15 @@ def test_a_leftover_is_undone_and_others_are_not_touched(tmp_path: Path) -> None
         for name in (ours, "theirs"):
             _create(url, name)
         arguments = ["clean", "--toxiproxy", url]
-        dry = chaosbandit(tmp_path, *arguments, "--dry-run").told(0)
+        dry = chaosbandit(tmp_path, *arguments, "--dry-run").told(7)
         assert f"would be undone: {ours} at {url}" in dry.out
+        report = json.loads(chaosbandit(tmp_path, *arguments, "--dry-run", "--json").told(7).out)
+        assert (report["exit_code"], report["confirmed"], report["dry_run"]) == (7, False, True)
+        assert [one["name"] for one in report["would_undo"]] == [ours]
         assert set(proxies(url)) == {ours, "theirs"}
         assert f"undone: {ours} at {url}" in chaosbandit(tmp_path, *arguments).told(0).out
         assert set(proxies(url)) == {"theirs"}
+        chaosbandit(tmp_path, *arguments, "--dry-run").told(0)
 
 
 def test_the_report_as_json(tmp_path: Path) -> None:
@@ -47,9 +51,20 @@ def test_the_report_as_json(tmp_path: Path) -> None:
     assert (third["exit_code"], third["unreachable"][0]["server"]) == (7, url)
 
 
-def test_a_server_that_is_not_there_is_not_confirmed(tmp_path: Path) -> None:
-    ended = chaosbandit(tmp_path, "clean", "--toxiproxy", "http://127.0.0.1:1").told(7)
-    assert "NOT REACHED: http://127.0.0.1:1" in ended.out
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_server_that_is_not_there_is_not_confirmed(tmp_path: Path, more: list[str]) -> None:
+    ended = chaosbandit(tmp_path, "clean", "--toxiproxy", "http://127.0.0.1:1", *more).told(7)
+    assert ended.out == (
+        "NOT REACHED: http://127.0.0.1:1: connection refused; is a Toxiproxy server running "
+        "there?\n"
+    )
+
+
+def test_the_help_tells_what_a_dry_run_and_a_named_run_mean(tmp_path: Path) -> None:
+    words = " ".join(chaosbandit(tmp_path, "clean", "--help").told(0).out.replace("│", " ").split())
+    assert "with --dry-run: 7 when there is something to do" in words
+    assert "a living run may inject anew. Stop it first, by SIGTERM or a freeze file" in words
+    assert "will notice" not in words
 
 
 def test_what_takes_long_is_told_while_it_does(tmp_path: Path) -> None:
@@ -65,7 +80,9 @@ WRONG = [
     (["--toxiproxy", "embedded"], "wanted http://host:port"),
     (["--toxiproxy", "http://[::1:8"], "wanted http://host:port"),
     (["--run", "abc*"], "wanted 6-16 characters"),
+    (["--run", "abcdefgh", "--expired"], "--run RUN takes all of one run away"),
     (["--every", "5s"], "without --watch"),
+    (["--ledger", "/proc/no-such-ledger"], "found no --ledger /proc/no-such-ledger"),
     (["--ledger", "/dev/null"], "wanted a directory"),
     (["--watch", "--toxiproxy", "http://127.0.0.1:1"], "cannot know which runs are alive"),
     (["--watch", "--expired"], "the servers to watch over"),
@@ -84,6 +101,7 @@ WATCHED = ["--watch", "--expired", "--toxiproxy", "http://127.0.0.1:1"]
         ([*WATCHED, "--every", "0.5s"], "wanted 1s to 1h"),
         ([*WATCHED, "--every", "2h"], "wanted 1s to 1h"),
         ([*WATCHED, "--ledger", "/dev/null"], "wanted a directory"),
+        ([*WATCHED, "--ledger", "/proc/no-such-ledger"], "found no --ledger"),
     ],
 )
 def test_wrong_usage_says_what_is_wanted(arguments: list[str], wanted: str, tmp_path: Path) -> None:

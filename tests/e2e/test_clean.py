@@ -108,10 +108,12 @@ def test_servers_come_and_go(path: OperatorPath, tmp_path: Path) -> None:
         reserved.bind(("127.0.0.1", 0))
         absent = f"http://127.0.0.1:{reserved.getsockname()[1]}"
         with on_duty(tmp_path, absent, path.url) as sidecar:
-            sidecar.until(f"{absent}: NOT REACHED: .*[Rr]efused")
+            sidecar.until(f"{absent}: NOT REACHED: connection refused; is a Toxiproxy")
             fault = path.fault(expires_in_s=2)
             path.inject(fault)
             sidecar.until(f"undone: {fault.name}")
             sidecar.send(SIGTERM)
-            ended = sidecar.ended().told(0)
+            ended = sidecar.ended().told(7)
     assert ended.err.count("NOT REACHED") == 1
+    assert f" never reached {absent}\n" in ended.err
+    assert f"never reached {path.url}" not in ended.err

@@ -107,7 +107,6 @@ def test_holder_that_has_not_written_yet_is_respected_too(tmp_path: Path) -> Non
     first.release()
 
 
-@pytest.mark.e2e
 def test_of_many_at_once_exactly_one_has_it(tmp_path: Path) -> None:
     together = threading.Barrier(20)
     claims = [LocalClaims(tmp_path, f"run{n:03}") for n in range(20)]
@@ -130,7 +129,6 @@ def test_of_many_at_once_exactly_one_has_it(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-@pytest.mark.e2e
 def test_claim_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     ready, tell = os.pipe()
     holder = os.fork()
@@ -156,7 +154,6 @@ def test_claim_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-@pytest.mark.e2e
 def test_forked_worker_neither_keeps_nor_removes_a_claim(tmp_path: Path) -> None:
     mine = LocalClaims(tmp_path, "run001")
     mine.take(CLAIM)

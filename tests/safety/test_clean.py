@@ -85,7 +85,11 @@ def test_names_alone_are_enough_once_expired(path: OperatorPath, ledger: FaultLe
 
 def test_names_alone_are_enough_for_a_named_run(path: OperatorPath, ledger: FaultLedger) -> None:
     path.inject(path.fault())
-    assert sweep(ledger, path.url, run="run999").found == ()
+    misspelt = sweep(ledger, path.url, run="run999")
+    assert misspelt.found == ()
+    assert misspelt.text() == (
+        f"nothing of run run999 was found in the ledger or at {path.url}; other runs seen: run001"
+    )
     assert sweep(ledger, path.url, run="run001").confirmed
     assert path.is_normal()
 
@@ -132,7 +136,8 @@ def test_dry_run_touches_nothing(
     assert len(report.found) == 3
     assert report.undone == ()
     assert f"would be undone: {fault.name}" in report.text()
-    assert report.confirmed
+    assert not report.confirmed
+    assert not sweep(ledger, path.url, run="run999", dry_run=True).due()
 
 
 def everything(path: OperatorPath, ledger: FaultLedger) -> object:
@@ -544,8 +549,12 @@ def test_bypass_is_used_once_when_undoing_does_not_succeed(ledger: FaultLedger, 
         ledger.record(fault)
         report = sweep(ledger, deadline_s=1.0)
     assert [(one["fault"], one["proxy"]) for one in Upstream.posted] == [(fault.name, ORIGINAL)]
-    assert "204" in report.failed[0].why
     assert report.exit_code == 7
+    line = report.text().splitlines()[0]
+    assert f" s; the bypass POST {web}/around was answered with 204" in line
+    assert line.endswith("; by hand:")
+    assert ".;" not in line
+    assert (line.count(fault.name), line.count(url)) == (1, 1)
 
 
 def test_fault_that_goes_after_its_bypass_is_an_alarm_still(
@@ -575,7 +584,8 @@ def test_fault_that_goes_after_its_bypass_is_an_alarm_still(
         server.shutdown()
         thread.join()
     assert report.undone == (fault,)
-    assert "so take the bypass back" in report.text()
+    assert "; the fault is gone since, so take the bypass back" in report.text()
+    assert ".;" not in report.text()
     assert report.exit_code == 7
     assert ledger.entries().entries == ()
 
@@ -631,18 +641,24 @@ def test_what_is_no_list_of_proxies_is_not_taken_for_an_empty_one(
 
 
 def test_list_is_asked_for_again_once_a_wedged_proxy_is_gone(ledger: FaultLedger) -> None:
-    """A real server hangs on the list of all proxies until the wedged one is deleted."""
+    """A real server hangs on the list of all proxies until the wedged one is closed."""
     expired = int(time.time()) - 5
     wedged, other = (fault_name("run001", expired, n, ORIGINAL, stands_in=False) for n in (1, 2))
     there = {wedged, other}
+    is_wedged = True
 
     async def reply(method: str, path: str, body: bytes) -> bytes | None:
+        nonlocal is_wedged
         name = path.removeprefix("/proxies").strip("/")
+        if (method, name) == ("POST", wedged) and is_wedged:
+            is_wedged = json.loads(body)["enabled"]
+            return None  # it closes, and only the answer is missing
+        if is_wedged:
+            assert method != "DELETE", "which would freeze the whole API"
+            return None
         if method == "DELETE":
             there.discard(name)
             return raw("204 No Content")
-        if wedged in there:
-            return None
         shown = {"listen": "127.0.0.1:1", "upstream": "x:1", "enabled": True, "toxics": []}
         if not name:
             return raw("200 OK", json.dumps(dict.fromkeys(there, shown)))
@@ -758,3 +774,70 @@ def test_lock_of_a_dead_run_stays_while_its_fault_does(ledger: FaultLedger) -> N
     ledger.lock_path(fault.run).touch()
     assert not sweep(ledger, deadline_s=0.2).confirmed
     assert ledger.lock_path(fault.run).exists()
+
+
+# --- what a dry run and a lost server tell --------------------------------------------------------
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_server_that_cannot_be_reached_is_told_in_a_dry_run_too(
+    ledger: FaultLedger, dry_run: bool
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    report = sweep(ledger, url, dry_run=dry_run)
+    assert report.exit_code == 7
+    assert report.text() == (
+        f"NOT REACHED: {url}: connection refused; is a Toxiproxy server running there?"
+    )
+
+
+def test_dry_run_tells_of_a_server_that_only_the_ledger_names(ledger: FaultLedger) -> None:
+    lost, own = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    listen = f"127.0.0.1:{free_port()}"
+    fault, short_lived = (OperatorPath(url, listen, "127.0.0.1:1").fault() for url in (lost, own))
+    ledger.record(fault)
+    ledger.record(replace(short_lived, name=f"{short_lived.name}x"), server_dies_with_run=True)
+    report = sweep(ledger, dry_run=True)
+    assert [one.server for one in report.unreachable] == [lost]
+    assert len(report.due()) == 2
+
+
+def test_host_name_that_leads_nowhere_is_told_as_such(
+    ledger: FaultLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def unknown(host: str, *rest: object, **options: object) -> object:
+        if host == "toxi.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    text = sweep(ledger, "http://toxi.invalid:8474").text()
+    assert text == (
+        "NOT REACHED: http://toxi.invalid:8474: the host name toxi.invalid does not resolve "
+        "(name or service not known)"
+    )
+
+
+def test_fault_at_a_server_that_refuses_is_told_without_numbers_and_names_twice(
+    ledger: FaultLedger,
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    fault = OperatorPath(url, f"127.0.0.1:{free_port()}", "127.0.0.1:1").fault()
+    ledger.record(fault)
+    line = sweep(ledger, deadline_s=0.3).text().splitlines()[0]
+    assert line.startswith(f"NOT UNDONE: {fault.name} at {url} ")
+    assert "Connection refused; by hand:" in line
+    assert "Errno" not in line
+    assert (line.count(fault.name), line.count(url)) == (1, 1)
+
+
+def test_named_run_that_is_not_found_is_told_with_those_that_are(ledger: FaultLedger) -> None:
+    place = OperatorPath(f"http://127.0.0.1:{free_port()}", "127.0.0.1:1", "127.0.0.1:1")
+    ledger.record(place.fault(1, run="run001"))
+    ledger.record(place.fault(2, run="run002")).write_text("{")
+    report = sweep(ledger, run="run009")
+    assert report.other_runs == ("run001", "run002")
+    assert report.text().startswith("nothing of run run009 was found in the ledger or at ")
+    assert json.loads(report.to_json())["other_runs"] == ["run001", "run002"]

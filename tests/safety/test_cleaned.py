@@ -71,8 +71,11 @@ def test_the_json_says_the_same_without_the_secrets_of_a_bypass() -> None:
         "confirmed": False,
         "dry_run": False,
         "looked_at": ["http://h:1"],
+        "run": None,
+        "other_runs": [],
         "found": [PLAIN, PLAIN, PLAIN],
         "undone": [PLAIN],
+        "would_undo": [],
         "skipped": [{**PLAIN, "why": "it lives"}],
         "failed": [{**PLAIN, "why": "it hangs", "commands": ["curl a", "curl b"]}],
         "notes": [
@@ -95,6 +98,9 @@ def test_the_json_says_the_same_without_the_secrets_of_a_bypass() -> None:
         (CleanReport(failed=FULL.failed), 7),
         (CleanReport(damaged=FULL.damaged), 7),
         (CleanReport(unreachable=FULL.unreachable), 7),
+        (CleanReport(dry_run=True), 0),
+        (CleanReport(found=(FAULT,), dry_run=True), 7),
+        (CleanReport(found=(FAULT,), skipped=FULL.skipped, dry_run=True), 0),
     ],
 )
 def test_the_exit_code_follows(report: CleanReport, code: int) -> None:
@@ -107,6 +113,13 @@ def test_nothing_found_says_where() -> None:
     assert looked_at == "nothing of ours was found in the ledger or at http://a:1, http://b:2"
 
 
+def test_nothing_found_of_a_run_names_the_others() -> None:
+    nobody = CleanReport(run="run009", looked_at=("http://a:1",))
+    found = "nothing of run run009 was found in the ledger or at http://a:1; other runs seen: "
+    assert nobody.text() == f"{found}none"
+    assert replace(nobody, other_runs=("run001", "run002")).text() == f"{found}run001, run002"
+
+
 def test_what_is_due_stays_known_when_reports_are_merged() -> None:
     other = replace(FAULT, name="cb.run001.5.2.db")
     one = CleanReport((FAULT, other), skipped=(Skipped(other, "it lives"),), dry_run=True)
@@ -114,3 +127,7 @@ def test_what_is_due_stays_known_when_reports_are_merged() -> None:
     assert both.due() == (FAULT, other)
     assert both.found == (FAULT, other, other)
     assert both.text().count("would be undone") == 2
+    assert [one["name"] for one in json.loads(both.to_json())["would_undo"]] == [
+        FAULT.name,
+        other.name,
+    ]

@@ -21,8 +21,6 @@ from chaosbandit.safety.ledger import FaultLedger
 from tests.operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
 from tests.servers import running_server
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> FaultLedger:

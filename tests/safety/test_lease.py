@@ -28,8 +28,6 @@ from tests.fake_api import fake_api, raw
 from tests.operator_path import OperatorPath, free_port, operator_path
 from tests.servers import Kind, real_server_path
 
-pytestmark = pytest.mark.e2e
-
 TARGET = "127.0.0.1:9200"
 
 

@@ -172,6 +172,21 @@ def test_damaged_file_is_told_once_and_left_over(path: OperatorPath, ledger: Fau
     assert file.exists()
 
 
+def test_damaged_file_of_a_fault_that_is_still_going_is_explained(
+    moody: str, ledger: FaultLedger
+) -> None:
+    Moody.mood = "stubborn"
+    name = leave_behind(1)
+    ledger.prepare()
+    ledger.path(name).write_text("{")
+    with sweeping(ledger, moody, deadline_s=1.0) as watched:
+        watched.until(f"NOT UNDONE: {name}")  # twenty looks at the ledger later
+        Moody.mood = "well"
+        watched.until(f"undone: {name}")
+        watched.so(lambda: watched.sweep.left == 0)
+    assert [line.partition(":")[0] for line in watched.lines] == ["NOT UNDONE", "undone"]
+
+
 def test_ledger_that_breaks_is_told_and_the_duty_goes_on(
     path: OperatorPath, ledger: FaultLedger
 ) -> None:
@@ -342,6 +357,17 @@ def test_fault_that_vanished_half_undone_is_not_forgotten(
             watched.until("undone")
             watched.so(lambda: watched.sweep.left == 0)
     assert path.is_normal()
+
+
+def test_servers_that_never_showed_anything_are_known(moody: str, ledger: FaultLedger) -> None:
+    absent = f"http://127.0.0.1:{free_port()}"
+    with sweeping(ledger, moody, absent, f"{absent}/") as watched:
+        watched.until(f"{absent}: NOT REACHED: connection refused; is a Toxiproxy")
+        watched.so(lambda: bool(Moody.proxies))
+        Moody.mood = "babbles"  # it was reached once
+        watched.until(f"{moody}: NOT REACHED")
+        Moody.mood = "well"
+    assert watched.sweep.never_reached == (absent,)
 
 
 def test_hanging_server_delays_no_other(path: OperatorPath, ledger: FaultLedger) -> None:

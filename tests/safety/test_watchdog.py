@@ -33,8 +33,6 @@ from chaosbandit.safety.restore import (
 )
 from tests.operator_path import ORIGINAL, OperatorPath, free_port, operator_path
 
-pytestmark = pytest.mark.e2e
-
 _TESTS = Path(__file__).parent.parent
 
 
