@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chaosbandit.errors import ChaosbanditError, Exit
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chaosbandit.cli.targets import Endpoint
     from chaosbandit.doctor.subject import Subject
     from chaosbandit.scenario.project import Rules
+
+
+class InterruptedLookError(ChaosbanditError):
+    """A signal ended the examination, which changes nothing anyway."""
+
+    def __init__(self, code: Exit) -> None:
+        self.exit_code = code
+        super().__init__("interrupted; nothing was changed")
 
 
 def doctor(
@@ -51,13 +61,16 @@ def doctor(
     with telling(as_json):
         subject = _subject(scenario, toxiproxy or [], yes=yes)
 
-        from chaosbandit.cli.interrupts import interruptible
+        from chaosbandit.cli.interrupts import InterruptedRunError, interruptible
         from chaosbandit.doctor.checkup import examine
         from chaosbandit.doctor.findings import exit_code
         from chaosbandit.doctor.table import WIDTH, is_coloured, to_json, to_text
 
         tell = _teller()
-        findings = interruptible(lambda _: examine(subject, tell))
+        try:
+            findings = interruptible(lambda _: examine(subject, tell))
+        except InterruptedRunError as error:
+            raise InterruptedLookError(error.exit_code) from None
         if as_json:
             show(to_json(findings), as_json=True)
         else:
@@ -98,6 +111,7 @@ def _subject(file: Path | None, named: list[str], *, yes: bool) -> Subject:
         scenario=scenario,
         file=file,
         servers=tuple(dict.fromkeys(servers)),
+        named=tuple(servers) if named else (),
         ledger=ledger,
         journals=default_folder(os.environ),
         freeze_places=tuple(

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from chaosbandit.core.model import Health, Outcome, Route
 from chaosbandit.core.scenario import Scenario, Traffic
-from chaosbandit.doctor.asking import child_server
-from chaosbandit.doctor.findings import Finding, fail, ok, warn
+from chaosbandit.doctor.asking import child_server, in_thread
+from chaosbandit.doctor.findings import Finding, Level, fail, ok, warn
+from chaosbandit.doctor.load import eased, is_busy
 from chaosbandit.ports import Signal
 from chaosbandit.report.phrases import duration
 from chaosbandit.traffic.clock import SystemClock
@@ -25,7 +26,9 @@ FASTER_PER_S = (3000, 4000)  # tried only for a scenario that may need them
 STEP_S = 0.5
 LAG_S = 0.020  # allowed where no scenario says: 5 % of 400 ms
 TRIES = 2  # one hiccup of the machine is no ceiling
+NEEDED_TRIES = 4  # at rates that the scenario depends on
 ENOUGH_S = 6.0  # after this no higher rate is tried
+_LOOK_S = 2.0  # longest for seeing whether others use the machine
 _MODULE = "chaosbandit.doctor.answering"
 
 
@@ -41,7 +44,13 @@ class Ceiling:
 async def findings(scenario: Scenario | None) -> list[Finding]:
     """The ceiling, and whether the scenario stays well below it."""
     bound_s = LAG_S if scenario is None else scenario.lag_bound_s
-    return [judged(await measured(bound_s, wanted_per_s(scenario)), bound_s, scenario)]
+    was_busy = await in_thread(is_busy, _LOOK_S)
+    kept = await measured(bound_s, wanted_per_s(scenario))
+    found = judged(kept, bound_s, scenario)
+    # What the machine could not do while others used it, it may do when they do not.
+    if found.level is Level.FAIL and (was_busy or await in_thread(is_busy, _LOOK_S)):
+        return [eased(found)]
+    return [found]
 
 
 def wanted_per_s(scenario: Scenario | None) -> float:
@@ -63,7 +72,7 @@ async def measured(bound_s: float, wanted: float) -> Ceiling:
             for rate in rates:
                 if time.monotonic() > give_up_s:
                     break
-                for _ in range(TRIES):
+                for _ in range(TRIES if rate > 2 * wanted else NEEDED_TRIES):
                     health, lost = await _sent(prober, rate, int(rate * STEP_S))
                     missed_by = _missed_by(health, lost, bound_s)
                     if not missed_by:

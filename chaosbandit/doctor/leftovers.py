@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaosbandit.core.names import owner
+from chaosbandit.core.names import owner, parse_name
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
 from chaosbandit.doctor.servers import Shown
@@ -43,13 +43,15 @@ def findings(
         if ledger.is_alive(run):
             found.append(_at_work(run, its, claims.get(run, []), scenario))
         elif run in locks or any(trace.in_ledger for trace in its):
-            found.append(_dead(run, its))
+            found.append(_dead(run, its, shown))
         else:
             found.append(_elsewhere(run, its, scenario, now_epoch_s))
     stale = stale_locks(ledger.directory, {trace.run for trace in traces})
     if stale:
         what = f"{plural(stale, 'lock file')} of dead runs in {ledger.directory}"
-        found.append(note(CHECK, what, do="run `chaosbandit clean`; they are in nobody's way"))
+        found.append(
+            note(CHECK, what, do="they are in nobody's way; this removes them: `chaosbandit clean`")
+        )
     if found:
         return found
     asked = [each.url for each in shown if each.proxies is not None and not each.embedded]
@@ -57,14 +59,33 @@ def findings(
     return [ok(CHECK, f"none: nothing of ours in the ledger{at}")]
 
 
-def _dead(run: str, traces: Sequence[Trace]) -> Finding:
+def _dead(run: str, traces: Sequence[Trace], shown: Sequence[Shown]) -> Finding:
     servers = [t.server for t in traces if t.at_server]
     places = "".join(f" --toxiproxy {url}" for url in dict.fromkeys(servers))
     left = f"run {run} of this host is dead and left {_named(traces)}"
+    left += _in_place(traces)
     if not servers:
-        left += ", of which its server shows nothing, or was not asked"
+        silent = dict.fromkeys(trace.server for trace in traces)
+        left += "".join(f"; {_of_server(url, shown)}" for url in silent)
     wanted = "nothing left: a fault may still be in place"
     return fail(CHECK, left, wanted, f"run `chaosbandit clean{places}`")
+
+
+def _of_server(url: str, shown: Sequence[Shown]) -> str:
+    """Why a fault in the ledger was not seen at its server."""
+    asked = next((each for each in shown if each.url == url.rstrip("/")), None)
+    if asked is None:
+        return f"its server {url} was not asked, since it is not on this machine"
+    if asked.proxies is None:
+        return f"its server {url} does not say whether it still has it"
+    return f"its server {url} no longer has it"
+
+
+def _in_place(traces: Iterable[Trace]) -> str:
+    """Whose places they have taken at a server."""
+    names = [parse_name(trace.name) for trace in traces if trace.at_server]
+    places = sorted({name.restores for name in names if name and name.restores})
+    return f" in place of {', '.join(places)}" if places else ""
 
 
 def _at_work(
@@ -92,13 +113,14 @@ def _elsewhere(
     last_s = max(trace.expires_epoch_s for trace in traces)
     url = traces[0].server
     if last_s <= now_epoch_s:
-        gone = f"run {run} of another host left {_named(traces)} at {url}"
+        gone = f"run {run} of another host left {_named(traces)}{_in_place(traces)} at {url}"
         found = f"{gone}, expired {duration(now_epoch_s - last_s)} ago"
         do = f"run `chaosbandit clean --expired --toxiproxy {url}`"
         if all(trace.is_lease for trace in traces):
             return warn(CHECK, found, "nothing left", do)
         return fail(CHECK, found, "nothing left: a fault may still be in place", do)
-    found = f"run {run} of another host has {_named(traces)} at {url} until {_moment(last_s)}"
+    has = f"{_named(traces)}{_in_place(traces)} at {url} until {_moment(last_s)}"
+    found = f"run {run} of another host has {has}"
     do = f"wait for it; if it is dead, run `chaosbandit clean --run {run} --toxiproxy {url}`"
     if _conflicts(traces, scenario):
         return warn(CHECK, f"{found}: a run now would be refused", "", do)
@@ -108,9 +130,13 @@ def _elsewhere(
 def _conflicts(traces: Iterable[Trace], scenario: Scenario | None) -> bool:
     """Whether they are on the scenario's target, or stand in for one of its proxies."""
     wanted = _places(scenario)
-    listens = {place(p.listen) for p in scenario.proxies if p.listen} if scenario else set()
+    proxies = scenario.proxies if scenario is not None else ()
+    listens = {place(proxy.listen) for proxy in proxies if proxy.listen}
+    names = {proxy.name for proxy in proxies}
     return any(
-        (trace.is_lease and place(trace.upstream) in wanted) or place(trace.listen) in listens
+        (trace.is_lease and place(trace.upstream) in wanted)
+        or place(trace.listen) in listens
+        or ((name := parse_name(trace.name)) is not None and name.restores in names)
         for trace in traces
     )
 
@@ -133,7 +159,8 @@ def _damaged(item: Damaged) -> Finding:
         CHECK,
         f"the ledger file {item.path}{known} cannot be read: {item.why}",
         "every fault on record",
-        "run `chaosbandit clean --toxiproxy URL` with the server of that run, then delete the file",
+        "delete the file once this has cleaned that run's server: "
+        "`chaosbandit clean --toxiproxy URL`",
     )
 
 

@@ -22,6 +22,7 @@ from chaosbandit._version import __version__
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.doctor.asking import in_thread
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
+from chaosbandit.doctor.load import eased, is_busy
 from chaosbandit.doctor.subject import Subject
 from chaosbandit.errors import HarnessError
 from chaosbandit.report.phrases import duration
@@ -34,6 +35,7 @@ SLOW_DISK_S = 0.050
 LEAST_FREE_BYTES = 100_000_000
 SPARE_FILES = 64  # what a run has open besides its requests
 DISK_S = 4.0
+LOOK_S = 2.0  # longest for seeing whether the machine is busy
 WATCHDOG_START_S = 5.0
 WATCHDOG_ACK_S = 2.0
 _SHOWN = ("aiohttp", "httpx", "numpy", "scipy", "toxiproxy-python")
@@ -135,17 +137,19 @@ def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:
             finally:
                 watch.close(WATCHDOG_ACK_S)
         except HarnessError as error:
-            return fail(
+            found = fail(
                 "watchdog",
                 str(error).partition("; ")[0],
                 "a watchdog: nothing is injected without it",
                 "look for what keeps this user from starting processes (limits, sandbox, memory)",
             )
-        found = f"ready after {duration(ready_s)}, acknowledges in {duration(acknowledged_s)}"
+            late = isinstance(error.__cause__, TimeoutError)
+            return eased(found) if late and is_busy() else found
+        said = f"ready after {duration(ready_s)}, acknowledges in {duration(acknowledged_s)}"
         if _runs(watch.pid):
             do = f"see why process {watch.pid} does not end; it guards nothing and may be killed"
-            return note("watchdog", f"{found}, but does not leave", "it to leave when let go", do)
-        return ok("watchdog", found)
+            return note("watchdog", f"{said}, but does not leave", "it to leave when let go", do)
+        return ok("watchdog", said)
 
 
 async def _on_disk(check: str, directory: Path) -> Finding:
@@ -153,7 +157,8 @@ async def _on_disk(check: str, directory: Path) -> Finding:
         return await in_thread(lambda: folder(check, directory), DISK_S)
     except TimeoutError:
         do = "see what keeps that file system busy, or name another place in XDG_STATE_HOME"
-        return fail(check, f"{directory} gave no answer within {DISK_S:g} s", "a disk", do)
+        found = fail(check, f"{directory} gave no answer within {DISK_S:g} s", "a disk", do)
+        return eased(found) if await in_thread(is_busy, LOOK_S) else found
 
 
 def _needed() -> list[str]:

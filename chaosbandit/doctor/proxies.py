@@ -44,11 +44,13 @@ async def _wired(
     check = f"proxy {proxy.name}"
     record = listed.get(proxy.name)
     in_place = await occupied(proxy, listed, "", now_epoch_s)
-    sentences = unusable_name(proxy) or in_place or await departures(record, proxy)
+    if in_place and not unusable_name(proxy):
+        return await _rivals(proxy, listed, check)  # what is in its place is told as a leftover
+    sentences = unusable_name(proxy) or await departures(record, proxy)
     fix = f"correct the scenario, or the proxy at {shown.url}"
     found = [told_by(check, sentence, Level.FAIL, fix) for sentence in sentences]
     found += await _rivals(proxy, listed, check)
-    if record is None and not in_place and proxy.listen and accepts(proxy.listen, shown.url, 0.5):
+    if record is None and proxy.listen and accepts(proxy.listen, shown.url, 0.5):
         what = f"something else than {shown.url} listens on {proxy.listen}"
         do = "find out which Toxiproxy the service is wired to, and name that one"
         found.append(warn(check, what, "nobody but Toxiproxy there", do))

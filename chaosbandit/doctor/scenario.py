@@ -6,8 +6,8 @@ That the file itself is right is known by then: a wrong one is refused before an
 from __future__ import annotations
 
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.doctor.findings import Finding, note, ok, told_by, warn
-from chaosbandit.doctor.subject import Subject
+from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
+from chaosbandit.doctor.subject import Subject, host_of
 from chaosbandit.report.phrases import duration, plural, share
 
 
@@ -15,7 +15,7 @@ def findings(subject: Subject) -> list[Finding]:
     """Validity, gates, rules in force, and whether the targets have to be meant."""
     scenario = subject.scenario
     if scenario is None:
-        do = "`chaosbandit doctor FILE` looks at a scenario's target and proxies as well"
+        do = "look at a scenario's target and proxies as well: `chaosbandit doctor FILE`"
         return [note("scenario", "none was named", do=do), rules(subject), *meant(subject)]
     return [described(scenario), gates(scenario), rules(subject), *meant(subject)]
 
@@ -58,8 +58,10 @@ def meant(subject: Subject) -> list[Finding]:
         return [ok("targets", "all on this machine, or allowed by the rules")]
     if subject.yes:
         return [ok("targets", f"{names}: not on this machine; a run needs --yes as well")]
+    # What was asked for on the command line and not done must not look like success.
+    say = fail if any(host_of(url) in subject.far for url in subject.named) else warn
     return [
-        warn(
+        say(
             "targets",
             f"{names}: not on this machine nor allowed by rules, so nothing there was looked at",
             "--yes, if they are meant",

@@ -21,7 +21,7 @@ from chaosbandit.doctor.asking import Answer, ask
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
 from chaosbandit.errors import TargetError, ToxiproxyError
 from chaosbandit.report.phrases import duration
-from chaosbandit.toxiproxy.answers import strange, unanswered, unreached
+from chaosbandit.toxiproxy.answers import strange, unreached
 from chaosbandit.toxiproxy.client import ToxiproxyClient
 from chaosbandit.toxiproxy.wire import ProxyRecord
 from chaosbandit.traffic.reach import reachable
@@ -43,6 +43,8 @@ class Shown:
     problem: str = ""
     hanging: tuple[str, ...] = ()  # proxies that gave no answer when asked by name
     embedded: bool = False  # a server of our own, started for a look at it
+    is_silent: bool = False  # it takes connections and answers nothing
+    is_foreign: bool = False  # something else than Toxiproxy answers
 
 
 async def look(
@@ -51,12 +53,13 @@ async def look(
     """Ask for the version, a few times for the proxies and, where that hangs, for `names`."""
     try:
         version = await ask(f"{url}/version", deadline_s)
-    except TimeoutError:
-        return Shown(url, problem=str(unanswered(url, "GET /version", deadline_s)))
-    except httpx.HTTPError as error:
-        return Shown(url, problem=await _unreached(url, error, deadline_s))
+    except (TimeoutError, httpx.HTTPError) as error:
+        return await _unanswered(url, error, deadline_s)
+    if _version(version)[0] is None:
+        said = f"its /version answered {version.status}: {version.text[:60]!r}"
+        return Shown(url, version, problem=str(strange(url, said)), is_foreign=True)
     client = ToxiproxyClient(url, deadline_s)
-    calls_s, proxies, problem = [], None, ""
+    calls_s, proxies, problem, is_foreign = [], None, "", False
     try:
         for _ in range(CALLS):
             began_s = time.perf_counter()
@@ -64,15 +67,25 @@ async def look(
             calls_s.append(time.perf_counter() - began_s)
     except ToxiproxyError as error:
         proxies, problem = None, str(error)
+        if error.status == 404:
+            problem = str(strange(url, "it has no /proxies"))
+        is_foreign = "does not speak" in problem
     hanging: tuple[str, ...] = ()
-    if proxies is None:
+    if proxies is None and not is_foreign:
         asked = await asyncio.gather(*(_hangs(client, name) for name in names))
         hanging = tuple(name for name, hangs in zip(names, asked, strict=True) if hangs)
-    return Shown(url, version, tuple(calls_s), proxies, problem, hanging, embedded)
+    listed = (tuple(calls_s), proxies, problem, hanging)
+    return Shown(url, version, *listed, embedded=embedded, is_foreign=is_foreign)
 
 
 def findings(shown: Shown) -> list[Finding]:
     """Whether a run could work with this server."""
+    if shown.is_foreign:
+        return [_foreign(shown)]
+    if shown.is_silent:
+        said = f"{shown.url} takes connections and does not answer `GET /version`"
+        do = "it hangs or is frozen: restart it"
+        return [fail("toxiproxy", said, f"an answer within {DEADLINE_S:g} s", do)]
     if shown.version is None:
         do = "start Toxiproxy there, or correct its address"
         return [replace(told_by("toxiproxy", shown.problem), do=do)]
@@ -88,13 +101,10 @@ def versioned(url: str, answer: Answer, *, embedded: bool = False) -> Finding:
     """Whether a run can work with that version."""
     wanted = f"{OLDEST[0]}.{OLDEST[1]} or newer"
     version, readable = _version(answer)
-    if version is None:
-        said = f"its /version answered {answer.status}: {answer.text[:60]!r}"
-        return told_by("toxiproxy", str(strange(url, said)), do="correct its address")
     if version == "git":
         what = f"{url} is a build of Toxiproxy that states no version"
         return note("toxiproxy", what, f"a release, {wanted}", "make sure it is built of one")
-    numbers = re.match(r"(\d+)\.(\d+)", version)
+    numbers = re.match(r"(\d+)\.(\d+)", version or "")
     old = numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST
     if old or not readable:
         what = f"{url} runs Toxiproxy {version}, whose version a run cannot read"
@@ -113,6 +123,10 @@ def _version(answer: Answer) -> tuple[str | None, bool]:
         return (plain[1], False) if plain and answer.status == 200 else (None, False)
     version = said.get("version") if isinstance(said, dict) else None
     return (version, True) if isinstance(version, str) else (None, False)
+
+
+def _foreign(shown: Shown) -> Finding:
+    return fail("toxiproxy", shown.problem, "a Toxiproxy server", "correct its address")
 
 
 def _speed(shown: Shown) -> Finding:
@@ -141,13 +155,18 @@ def _stuck(shown: Shown) -> Finding:
     return fail("API latency", found, wanted, f"{do}; restart the server if that does not help")
 
 
-async def _unreached(url: str, error: Exception, deadline_s: float) -> str:
-    """Why there was no answer, with refused connections, names and time-outs told apart."""
+async def _unanswered(url: str, error: Exception, deadline_s: float) -> Shown:
+    """Why there was no answer: nobody there, a silent server, or one of another protocol."""
     try:
         await reachable(url, deadline_s)
     except TargetError as found:
-        return str(found)
-    return str(unreached(url, "GET /version", error))
+        return Shown(url, problem=str(found))
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return Shown(url, is_silent=True)
+    if isinstance(error, httpx.RemoteProtocolError):
+        said = f"it answered `GET /version` with something else than HTTP: {error}"
+        return Shown(url, problem=str(strange(url, said)), is_foreign=True)
+    return Shown(url, problem=str(unreached(url, "GET /version", error)))
 
 
 async def _hangs(client: ToxiproxyClient, name: str) -> bool:

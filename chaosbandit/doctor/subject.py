@@ -23,6 +23,7 @@ class Subject:
     servers: tuple[str, ...]
     ledger: FaultLedger
     journals: Path
+    named: tuple[str, ...] = ()  # those of `servers` that the command line asked for
     freeze_places: tuple[str, ...] = ()
     rules_files: tuple[Path, ...] = ()
     far: frozenset[str] = frozenset()  # hosts that a run would not touch without --yes

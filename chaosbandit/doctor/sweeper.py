@@ -27,6 +27,6 @@ def findings(shown: Shown, now_epoch_s: float) -> list[Finding]:
     gone = f"the last one at {shown.url} left {duration(-left_s)} ago" if until_s else ""
     found = gone or f"none at {shown.url}"
     wanted = "one beside Toxiproxy: if this host is lost, nobody else removes a fault"
-    do = f"start `chaosbandit clean --expired --watch --toxiproxy {shown.url}` there"
+    do = f"start one there: `chaosbandit clean --expired --watch --toxiproxy {shown.url}`"
     say = note if is_loopback(host_of(shown.url)) else warn
     return [say("sweeper", found, wanted, do)]

@@ -19,8 +19,9 @@ WIDEST = 120
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.WARN: "warn", Level.FAIL: "FAIL"}
 _COLOURS = {Level.OK: "32", Level.NOTE: "36", Level.WARN: "33", Level.FAIL: "1;31"}
 _LONGEST_CHECK = 18
-_COMMAND = re.compile(r"`[^`]*`")
-_KEPT = "\x00"  # stands for a space at which no line may end
+_QUOTED = re.compile(r"`([^`]*)`")
+_COMMAND = re.compile(r"[a-z/][^ ]* .*")  # a keyword or `GET /version` is not for a shell
+_FURTHER = " " * 4
 
 
 def to_text(findings: Sequence[Finding], width: int = WIDTH, *, coloured: bool = False) -> str:
@@ -78,18 +79,39 @@ def _lines(finding: Finding, column: int, width: int, coloured: bool) -> Iterato
     yield f"{mark}  {first}"
     yield from text
     if finding.do:
-        yield from _wrapped(f"do: {finding.do}", width, indent, "    ")
+        yield from _advice(finding.do, width, indent)
 
 
-def _wrapped(text: str, width: int, indent: str, further: str = "") -> list[str]:
-    """Lines of text in which commands stay whole, so that they can be pasted."""
-    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _KEPT), text)
-    lines = textwrap.wrap(
-        whole,
+def _advice(do: str, width: int, indent: str) -> Iterator[str]:
+    """What to do; each command on a line of its own, whole and bare, so that it can be pasted."""
+    first = "do: "
+    for text, command in _parts(do):
+        if text := text.strip(" ;,."):
+            colon = ":" if command and not text.endswith(":") else ""
+            yield from _wrapped(first + text + colon, width, indent)
+            first = _FURTHER
+        if command:
+            fits = len(indent) + len(_FURTHER) + len(command) <= width
+            yield (indent if fits else "") + _FURTHER + command
+
+
+def _parts(do: str) -> Iterator[tuple[str, str]]:
+    """Pieces of text, each with the command that follows it."""
+    begun = 0
+    for quoted in _QUOTED.finditer(do):
+        if _COMMAND.fullmatch(quoted[1]):
+            yield do[begun : quoted.start()], quoted[1]
+            begun = quoted.end()
+    yield do[begun:], ""
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Lines of text in which addresses and paths stay whole."""
+    return textwrap.wrap(
+        text,
         width,
         initial_indent=indent,
-        subsequent_indent=indent + further,
+        subsequent_indent=indent + (_FURTHER if text.startswith(("do: ", _FURTHER)) else ""),
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace(_KEPT, " ") for line in lines]

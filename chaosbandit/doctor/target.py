@@ -34,6 +34,10 @@ ANSWER_S = 4.0  # longest wait for one answer, where the scenario does not say l
 UNLIKELY = 0.05  # a result this rare under the objective is no chance
 IMPOSSIBLE = 1e-5
 SAFE_METHODS = ("GET", "HEAD")
+SILENT = "it takes connections and answers nothing, so it hangs or is frozen: restart it"
+BROKEN = "mend the target, or loosen the SLO in the scenario if it is meant to be like that"
+CHANCE = "look at it in a run"
+MAY_BE_THE_PATH = frozenset({SILENT, BROKEN, CHANCE})  # advice that a healthy path is needed for
 _OURS = {
     401: ("wants other credentials", "put them into traffic.headers, as a ${VARIABLE}"),
     403: ("forbids these requests", "allow them, or send what allows them in traffic.headers"),
@@ -85,7 +89,7 @@ def judged(check: str, url: str, samples: Sequence[Sample], slos: Sequence[SLO])
             check,
             f"{url} answered none of {len(samples)} requests ({what})",
             "answers",
-            "see why the service takes connections and does not answer",
+            SILENT,
         )
     statuses = Counter(sample.status or 0 for sample in answered)
     for status, (what, do) in _OURS.items():
@@ -97,13 +101,13 @@ def judged(check: str, url: str, samples: Sequence[Sample], slos: Sequence[SLO])
     if worst[0] >= 1.0:
         return ok(check, said)
     if worst[0] >= UNLIKELY:
-        return note(check, f"{said}; {worst[1]}, which may be chance", "", "look at it in a run")
+        return note(check, f"{said}; {worst[1]}, which may be chance", "", CHANCE)
     say = fail if worst[0] < IMPOSSIBLE else warn
     return say(
         check,
         f"{said}; {worst[1]}: steady state would not be met",
         "the SLOs to hold before anything is injected",
-        "mend the target, or loosen the SLO in the scenario if it is meant to be like that",
+        BROKEN,
     )
 
 

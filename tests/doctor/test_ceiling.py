@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_it_rises_until_the_bound_is_not_kept(monkeypatch: pytest.MonkeyPatch) -
     assert asyncio.run(measured(60.0, 0.0)) == Ceiling(100)  # a minute late is in time
     none = asyncio.run(measured(0.0, 0.0))
     assert (none.kept_per_s, none.missed_per_s, "late" in none.missed_by) == (0, 50, True)
+
+
+def test_what_a_busy_machine_misses_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def missed(bound_s: float, wanted: float) -> Ceiling:
+        return Ceiling(0, 50, "late")
+
+    monkeypatch.setattr(ceiling, "measured", missed)
+    for busy, level in ((False, "fail"), (True, "warn")):
+        monkeypatch.setattr(ceiling, "is_busy", partial(bool, busy))
+        assert levels(asyncio.run(findings(scenario()))) == [level]
 
 
 def test_a_whole_look() -> None:

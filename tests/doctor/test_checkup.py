@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.core.scenario import EMBEDDED, Proxy, Scenario
 from chaosbandit.doctor import ceiling, checkup
 from chaosbandit.doctor.checkup import examine
 from chaosbandit.doctor.findings import Finding, ok
 from chaosbandit.doctor.subject import Subject
 from chaosbandit.errors import HarnessError
 from tests.doctor.looking import levels, one, subject
+from tests.e2e.runs import listener
 from tests.fake_api import constant, fake_api, raw
-from tests.operator_path import operator_path
+from tests.operator_path import OperatorPath, operator_path
 from tests.simulated import scenario
 
 
@@ -60,7 +64,13 @@ def test_a_skewed_server_and_a_skewed_target(tmp_path: Path) -> None:
     async def look() -> list[Finding]:
         reply = raw("200 OK", '{"version": "2.12.0"}')
         dated = b"Date: Sun, 22 Nov 2020 12:00:00 GMT\r\nConnection"
-        async with fake_api(constant(reply.replace(b"Connection", dated))) as url:
+
+        async def answer(method: str, path: str, body: bytes) -> bytes:
+            return (
+                raw("200 OK", "{}") if path == "/proxies" else reply.replace(b"Connection", dated)
+            )
+
+        async with fake_api(answer) as url:
             base = scenario(check=False)
             traffic = replace(base.traffic, url=f"{url}/x", control_url=f"{url}/x")
             there = subject(tmp_path, replace(base, traffic=traffic), servers=(url,))
@@ -101,6 +111,7 @@ def test_a_check_that_hangs_or_breaks_is_a_finding(
         raise HarnessError("found a sieve, wanted a boat; row")
 
     monkeypatch.setattr(checkup, "CHECK_S", 1.0)
+    monkeypatch.setattr(checkup, "is_busy", lambda: False)
     monkeypatch.setattr("chaosbandit.doctor.machine.findings", hang)
     monkeypatch.setattr("chaosbandit.doctor.target.findings", broken)
     began_s = time.monotonic()
@@ -126,3 +137,75 @@ def test_a_silent_world_is_told_in_time(tmp_path: Path) -> None:
     assert time.monotonic() - began_s < 20
     for check in ("target", "control", "toxiproxy", "kill switch"):
         assert one(found, check).level == "fail"
+
+
+def examined_behind(path: OperatorPath, folder: Path) -> list[Finding]:
+    """With a target that fails because its dependency is behind `path`."""
+
+    async def look() -> list[Finding]:
+        async with fake_api(constant(raw("503 Broken"))) as url:
+            base = scenario()
+            check = f"http://{path.listen}/"
+            wired = replace(
+                base,
+                proxies=(Proxy("inventory", path.upstream, path.listen, check),),
+                traffic=replace(base.traffic, url=url, control_url=url, timeout_s=0.5),
+            )
+            there = subject(folder, wired, servers=(path.url,))
+            return await examine(there, lambda what: None)
+
+    found = asyncio.run(look())
+    levels(found)
+    return found
+
+
+def test_a_frozen_toxiproxy_comes_before_the_target(toxiproxy_url: str, tmp_path: Path) -> None:
+    with operator_path(toxiproxy_url) as path:
+        process = listener(toxiproxy_url.removeprefix("http://"))
+        os.kill(process, signal.SIGSTOP)
+        try:
+            found = examined_behind(path, tmp_path)
+        finally:
+            os.kill(process, signal.SIGCONT)
+    assert one(found, "toxiproxy").do == "it hangs or is frozen: restart it"
+    for check in ("target", "dependency"):
+        assert one(found, check).level == "fail"
+        assert one(found, check).do == "first mend Toxiproxy, then look again"
+
+
+def test_a_leftover_comes_before_the_target_and_is_told_once(
+    toxiproxy_url: str, tmp_path: Path
+) -> None:
+    with operator_path(toxiproxy_url) as path:
+        here = subject(tmp_path)
+        fault = path.fault()
+        here.ledger.record(fault)
+        path.inject(fault)
+        found = examined_behind(path, tmp_path)
+    assert one(found, "target").do == "first mend the leftovers, then look again"
+    assert one(found, "dependency").do == "first mend the leftovers, then look again"
+    assert one(found, "leftovers").do == f"run `chaosbandit clean --toxiproxy {toxiproxy_url}`"
+    assert [each.check for each in found if fault.name in each.found] == ["leftovers"]
+    assert "proxy inventory" not in {each.check for each in found}
+
+
+def test_another_service_at_the_port_is_told_once(tmp_path: Path) -> None:
+    async def look() -> list[Finding]:
+        async with fake_api(constant(raw("200 OK", "<html>"))) as url:
+            return await examine(subject(tmp_path, servers=(url,)), lambda what: None)
+
+    found = asyncio.run(look())
+    assert one(found, "toxiproxy").level == "fail"
+    assert {"clock skew", "sweeper", "API latency", "proxies"}.isdisjoint(f.check for f in found)
+
+
+def test_what_is_late_on_a_busy_machine_only_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(scenario: Scenario | None) -> Sequence[Finding]:
+        raise HarnessError("found no answer, wanted one; look")
+
+    monkeypatch.setattr("chaosbandit.doctor.ceiling.findings", broken)
+    for busy, level in ((False, "fail"), (True, "warn")):
+        monkeypatch.setattr(checkup, "is_busy", partial(bool, busy))
+        assert one(examined(subject(tmp_path)), "prober ceiling").level == level

@@ -67,6 +67,10 @@ def test_a_dead_run_in_the_ledger(tmp_path: Path) -> None:
     assert levels(found) == ["fail"]
     assert fault().name in found[0].found
     assert found[0].do == "run `chaosbandit clean`"
+    assert found[0].found.endswith(f"; its server {URL} no longer has it")
+    assert "was not asked" in findings(ledger, [], None, NOW_S)[0].found
+    silent = findings(ledger, [shown(proxies=None)], None, NOW_S)
+    assert "does not say whether it still has it" in silent[0].found
     assert path.exists()  # looking removes nothing
 
 
@@ -76,6 +80,7 @@ def test_a_dead_run_at_the_server_as_well(tmp_path: Path) -> None:
     found = findings(ledger, [shown(at_server())], None, NOW_S)
     assert levels(found) == ["fail"]
     assert found[0].do == f"run `chaosbandit clean --toxiproxy {URL}`"
+    assert found[0].found.endswith(" in place of inventory")
 
 
 @pytest.mark.parametrize("wired", [True, False])

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections import namedtuple
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.doctor import machine
+from chaosbandit.doctor.findings import ok
 from chaosbandit.doctor.machine import findings, folder, open_files, versions, watchdog
 from tests.doctor.looking import levels, one, subject
 from tests.simulated import scenario
@@ -75,9 +77,12 @@ def test_a_full_disk_and_a_slow_one_warn(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_disk_that_hangs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "DISK_S", 0.2)
     monkeypatch.setattr(machine, "folder", lambda check, directory: time.sleep(1.0))
-    found = asyncio.run(findings(subject(tmp_path)))
-    assert one(found, "ledger").level == "fail"
-    assert "gave no answer within 0.2 s" in one(found, "journals").found
+    monkeypatch.setattr(machine, "versions", lambda: ok("versions", "not looked at"))
+    for busy, level in ((False, "fail"), (True, "warn")):
+        monkeypatch.setattr(machine, "is_busy", partial(bool, busy))
+        found = asyncio.run(findings(subject(tmp_path)))
+        assert one(found, "ledger").level == level
+        assert "gave no answer within 0.2 s" in one(found, "journals").found
 
 
 @pytest.mark.parametrize(
@@ -102,11 +107,20 @@ def test_the_watchdog_comes_answers_and_leaves() -> None:
 
 
 def test_no_watchdog_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "is_busy", lambda: True)  # which does not excuse it
     for program in (shutil.which("false"), "/nonexistent/python"):
         monkeypatch.setattr(sys, "executable", program)
         found = watchdog(2.0)
         assert levels([found]) == ["fail"]
         assert "watchdog" in found.found
+
+
+def test_a_late_watchdog_on_a_busy_machine_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for busy, level in ((False, "fail"), (True, "warn")):
+        monkeypatch.setattr(machine, "is_busy", partial(bool, busy))
+        found = watchdog(0.001)
+        assert levels([found]) == [level]
+        assert ("while this machine is busy" in found.found) == busy
 
 
 def test_a_watchdog_that_stays_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,14 @@ def test_targets_elsewhere_have_to_be_meant(tmp_path: Path) -> None:
     assert (found.level, "a run needs --yes" in found.found) == ("ok", True)
 
 
+def test_a_server_asked_for_and_left_alone_fails(tmp_path: Path) -> None:
+    url = "http://192.0.2.1:8474"
+    far = subject(tmp_path, servers=(url,), named=(url,), far=frozenset({"192.0.2.1"}))
+    found = one(findings(far), "targets")
+    assert (found.level, "repeat with --yes" in found.do) == ("fail", True)
+    assert one(findings(replace(far, yes=True)), "targets").level == "ok"
+
+
 def test_protected_targets_fail(tmp_path: Path) -> None:
     said = "found bank (traffic.url), protected by `bank` in rules, wanted another. Name another"
     found = findings(subject(tmp_path, scenario(), protections=(said,), yes=True))

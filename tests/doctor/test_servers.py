@@ -61,8 +61,6 @@ def test_a_server_of_each_kind(toxiproxy_url: str) -> None:
         ('{"version": "2.6.0"}', "fail", "runs Toxiproxy 2.6.0"),
         ("2.1.4", "fail", "runs Toxiproxy 2.1.4"),
         ("1.2.1", "fail", "runs Toxiproxy 1.2.1"),
-        ("<html>", "fail", "does not speak Toxiproxy's API"),
-        ('["2.12.0"]', "fail", "does not speak Toxiproxy's API"),
     ],
 )
 def test_versions(text: str, level: str, said: str) -> None:
@@ -82,7 +80,33 @@ def test_nobody_there() -> None:
 def test_a_server_that_never_answers() -> None:
     seen, found = looked(constant(None), deadline_s=0.2)
     assert (seen.version, levels(found)) == (None, ["fail"])
-    assert "did not answer GET /version within 0.2 s" in found[0].found
+    assert "takes connections and does not answer `GET /version`" in found[0].found
+    assert found[0].do == "it hangs or is frozen: restart it"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        raw("200 OK", "<html>"),
+        raw("200 OK", '["2.12.0"]'),
+        raw("404 Not Found", "2.12.0"),
+        raw("200 OK", '{"version": "2.12.0"}'),  # and the same for /proxies
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"",
+    ],
+)
+def test_another_service_at_the_port_is_one_failure(reply: bytes) -> None:
+    seen, found = looked(constant(reply))
+    assert (levels(found), seen.proxies) == (["fail"], None)
+    assert "does not speak Toxiproxy's API" in found[0].found
+    assert "correct its address" in found[0].do
+
+
+def test_a_service_with_a_version_and_no_proxies_is_another() -> None:
+    for reply in (raw("404 Not Found", "nothing here"), raw("200 OK", json.dumps([]))):
+        _, found = looked(api(reply))
+        assert levels(found) == ["fail"]
+        assert "does not speak Toxiproxy's API" in found[0].found
 
 
 def test_a_frozen_server_and_the_proxy_that_hangs() -> None:
@@ -110,8 +134,6 @@ def test_another_trouble_with_the_list() -> None:
     _, found = looked(api(raw("500 Oops", '{"error": "out of cheese"}')))
     assert levels(found) == ["ok", "fail"]
     assert "out of cheese" in one(found, "API latency").found
-    _, found = looked(api(raw("200 OK", json.dumps([]))))
-    assert levels(found) == ["ok", "fail"]
 
 
 def test_a_slow_server_warns() -> None:

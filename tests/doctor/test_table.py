@@ -10,14 +10,10 @@ import pytest
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
 from chaosbandit.doctor.table import is_coloured, to_json, to_text
 
+COMMAND = "chaosbandit clean --expired --watch --toxiproxy http://h:1"
 FINDINGS: list[Finding] = [
     ok("watchdog", "ready after 80 ms"),
-    note(
-        "sweeper",
-        "none",
-        "one",
-        "start `chaosbandit clean --expired --watch --toxiproxy http://h:1`",
-    ),
+    note("sweeper", "none", "one", f"start `{COMMAND}`"),
     warn("clock skew", "9 s ahead " * 12, "at most 2 s", "set both clocks"),
     fail("a check with a long name", "nothing at all", "something", "mend it " * 15),
 ]
@@ -35,9 +31,26 @@ def test_what_to_do_is_below_what_was_found() -> None:
     text = to_text(FINDINGS[:2], 80)
     assert text.splitlines()[0] == "ok    watchdog  ready after 80 ms"
     assert text.splitlines()[1] == "note  sweeper   none, wanted one"
-    assert text.splitlines()[2].strip().startswith("do: start")
-    assert "`chaosbandit clean --expired --watch --toxiproxy http://h:1`" in text
+    assert text.splitlines()[2].strip() == "do: start:"
+    assert text.splitlines()[3].strip() == COMMAND
     assert text.endswith("\nAll is well. Nothing was changed\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_command_stands_alone_and_whole(width: int) -> None:
+    command = f"curl -sS -m 40 -X DELETE http://h:8474/proxies/{'x' * width}"
+    do = f"wait, or change `protect`; if it is dead, run `{command}`; restart it after that"
+    lines = [line.strip() for line in to_text([fail("a", "b", "c", do)], width).splitlines()]
+    assert lines[1:4] == [
+        "do: wait, or change `protect`; if it is dead, run:",
+        command,
+        "restart it after that",
+    ]
+
+
+def test_a_long_address_is_not_broken() -> None:
+    url = f"http://{'h' * 90}.example:8474/x"
+    assert f" {url}\n" in to_text([warn("a", f"slow {url}", do=f"look at {url}")], 80)
 
 
 @pytest.mark.parametrize(
