@@ -15,8 +15,6 @@ from chaosbandit.core.names import SWEEPER
 from tests.e2e.runs import Command, chaosbandit, soon
 from tests.operator_path import ORIGINAL, OperatorPath, operator_path
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture
 def path(toxiproxy_url: str) -> Iterator[OperatorPath]:

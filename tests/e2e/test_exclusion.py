@@ -11,8 +11,6 @@ import pytest
 from chaosbandit.cli.stage import Stage
 from tests.e2e.runs import Command, chaosbandit, journals, proxies, scenario_with, soon
 
-pytestmark = pytest.mark.e2e
-
 
 def folder(tmp_path: Path, name: str) -> Path:
     path = tmp_path / name

@@ -9,14 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from chaosbandit.cli.stage import Stage
 from chaosbandit.core.campaign import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.runs import Command, journals, ledger_files, proxies, scenario_with, soon
-
-pytestmark = pytest.mark.e2e
 
 
 def frozen(folder: Path) -> Path:

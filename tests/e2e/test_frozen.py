@@ -30,9 +30,7 @@ def test_the_deletion_of_our_toxic_freezes_the_server_but_not_the_path_for_long(
 
 
 @pytest.mark.parametrize(
-    "strike",
-    [stop_for(5.0), kill_and_start(with_config=True), kill_and_start(with_config=False)],
-    ids=["stopped", "killed", "killed-restarted-empty"],
+    "strike", [stop_for(5.0), kill_and_start(with_config=False)], ids=["stopped", "restarted-empty"]
 )
 def test_the_path_survives_a_server_that_hangs_or_dies(strike: Strike) -> None:
     trial = struck(strike)
@@ -40,7 +38,7 @@ def test_the_path_survives_a_server_that_hangs_or_dies(strike: Strike) -> None:
 
 
 def test_our_own_removal_does_not_freeze_the_server() -> None:
-    for removed in removals(2):
+    for removed in removals(1):
         assert removed.exit_code == 0
         assert removed.normal_s is not None
         assert removed.normal_s < 2.0

@@ -18,8 +18,6 @@ from tests.faultpoints.situations import SITUATIONS, Outage, Place, cut_off
 from tests.faultpoints.worlds import Topology, World, call, world
 from tests.servers import Kind, real_server_path
 
-pytestmark = pytest.mark.e2e
-
 KINDS: list[Kind] = ["embedded", "real"] if real_server_path() else ["embedded"]
 AROUND_A_FAULT = 1  # a seed that strikes 0.4 s into the first exposure
 TOPOLOGIES: list[Topology] = ["canary", "edge"]
