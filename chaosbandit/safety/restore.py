@@ -25,7 +25,7 @@ _LONGEST_PAUSE_S = 2.0
 _LOOK_S = 2.0
 _CLOSING_S = 0.5
 DEAD_S = 3.0  # a loopback server that refuses all this while is gone, and our faults with it
-_LEASE_DEAD_S = 10.0  # nobody suffers from a lease, so there is time to be sure
+LEASE_DEAD_S = 10.0  # nobody suffers from a lease, so there is time to be sure
 _SAID = 200  # characters of an answer worth repeating
 
 
@@ -236,7 +236,7 @@ def _died_with_its_faults(remedy: Remedy, refused_s: float) -> bool:
     if not is_loopback(host_of(remedy.server)):
         return False
     if parse_lease(remedy.name) is not None:
-        return remedy.server_dies_with_run or refused_s >= _LEASE_DEAD_S
+        return remedy.server_dies_with_run or refused_s >= LEASE_DEAD_S
     closed = accepts(remedy.listen, remedy.server) is False
     if remedy.server_dies_with_run:
         return closed

@@ -18,9 +18,11 @@ import pytest
 
 from chaosbandit.core.model import Fault
 from chaosbandit.core.names import lease_name
+from chaosbandit.safety import restore
 from chaosbandit.safety.address import accepts, same_address
 from chaosbandit.safety.control import Control, UnansweredError
 from chaosbandit.safety.restore import (
+    DEAD_S,
     NotUndoneError,
     Remedy,
     confirm,
@@ -223,8 +225,10 @@ def test_kept_connection_that_the_server_closed_is_replaced() -> None:
 
 def test_dead_server_took_a_fault_of_ours_with_it() -> None:
     server = f"http://127.0.0.1:{free_port()}"
-    undo(remedy(server, restores=None), 0.5)
     undo(replace(remedy(server), server_dies_with_run=True), 0.5)
+    with pytest.raises(NotUndoneError, match="refused"):
+        undo(remedy(server, restores=None), 0.5)  # its port may be forwarded, and open again soon
+    undo(remedy(server, restores=None), DEAD_S + 3.0)
     with pytest.raises(NotUndoneError, match="refused"):
         undo(remedy(server), 0.5)  # the operator's proxy must come back with their server
 
@@ -366,11 +370,16 @@ def test_undoing_a_lease_deletes_it_and_touches_nothing_else(path: OperatorPath)
     assert path.show()["enabled"] is False
 
 
-def test_lease_died_with_its_server_though_the_operators_address_is_open() -> None:
+def test_lease_died_with_its_server_though_the_operators_address_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as operators:
         listen = f"127.0.0.1:{operators.getsockname()[1]}"
         path = OperatorPath(f"http://127.0.0.1:{free_port()}", listen, "127.0.0.1:1")
-        undo(remedy_of(lease(path)), 0.5)
+        with pytest.raises(NotUndoneError, match="refused"):
+            undo(remedy_of(lease(path)), 0.5)
+        monkeypatch.setattr(restore, "LEASE_DEAD_S", 0.3)
+        undo(remedy_of(lease(path)), 3.0)
 
 
 # --- the path -------------------------------------------------------------------------------------
