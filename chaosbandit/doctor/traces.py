@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from chaosbandit.core.names import SWEEPER, parse_lease, parse_name
 from chaosbandit.doctor.servers import Shown
+from chaosbandit.safety.durable import is_locked
 from chaosbandit.safety.ledger import FaultLedger
 
 
@@ -88,13 +87,6 @@ def stale_locks(directory: Path, with_traces: set[str]) -> int:
 
 def _is_held(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        return is_locked(path)
     except OSError:
         return True  # just gone, or not ours to judge
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

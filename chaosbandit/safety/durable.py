@@ -36,6 +36,22 @@ def remove_durably(path: Path) -> None:
         _sync_directory(path.parent)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process on this host holds the lock of a file; the kernel drops it at death.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def remove_unlocked(path: Path) -> None:
     """Remove a file that nobody holds locked; held ourselves meanwhile, so nobody can begin to."""
     try:

@@ -15,6 +15,8 @@ from typing import Self
 
 import httpx
 
+from chaosbandit.safety.ledger import state_directory
+
 PERIOD_S = 1.0
 LOOK_S = 1.0  # longest wait for a file system or a server to answer
 TRIES = 2  # of a URL that gives no clear answer
@@ -24,9 +26,7 @@ _LONGEST_REASON = 200  # characters of what the file or the answer says
 
 def default_places(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The switches every run looks at: one for this machine and one for this user."""
-    state = environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return "/etc/chaosbandit/freeze", str(base / "chaosbandit" / "freeze")
+    return "/etc/chaosbandit/freeze", str(state_directory(environ) / "freeze")
 
 
 class Freeze:

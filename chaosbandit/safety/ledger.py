@@ -6,7 +6,6 @@ nothing of servers; a lock file a run tells whether that run is still alive.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 from chaosbandit.core.model import Bypass, Fault, Toxic
 from chaosbandit.core.names import owner
-from chaosbandit.safety.durable import remove_durably, write_durably
+from chaosbandit.safety.durable import is_locked, remove_durably, write_durably
 
 _VERSION = 1
 
@@ -45,11 +44,16 @@ class Entries:
     damaged: tuple[Damaged, ...] = field(default=())
 
 
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """`chaosbandit` in `$XDG_STATE_HOME`, or in `~/.local/state`."""
+    state = environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return base / "chaosbandit"
+
+
 def default_directory() -> Path:
     """Where the ledger of this user lives."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return base / "chaosbandit" / "faults"
+    return state_directory(os.environ) / "faults"
 
 
 class FaultLedger:
@@ -108,16 +112,9 @@ class FaultLedger:
     def is_alive(self, run: str) -> bool:
         """Whether a process on this host holds the lock of `run`; the kernel drops it at death."""
         try:
-            descriptor = os.open(self.lock_path(run), os.O_RDONLY)
+            return is_locked(self.lock_path(run))
         except FileNotFoundError:
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
 
 def fault_to_json(fault: Fault) -> dict[str, Any]:

@@ -164,8 +164,9 @@ class Watchdog:
 
 def _hurts_nobody(fault: dict[str, Any]) -> bool:
     """Whether it is a path without a dose beside the operator's proxy, and no lease."""
-    is_lease = fault["name"].startswith("cb-lease.")
-    return not (fault["toxics"] or fault["restores"] or is_lease)
+    from chaosbandit.core.names import parse_lease
+
+    return not (fault["toxics"] or fault["restores"] or parse_lease(fault["name"]))
 
 
 def _stand_in_for_packages() -> None:
