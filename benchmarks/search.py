@@ -10,22 +10,21 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from chaosbandit.core.campaign import Arm, Campaign
-from chaosbandit.core.evidence import Certificate, claimed_bracket, within
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.evidence import Certificate, claimed_bracket, entropy_rate, within
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Expose, Stop
-from chaosbandit.core.policies import policy
-from chaosbandit.core.policies.certify import entropy_rate
-from chaosbandit.core.response import Belief
-from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Traffic
+from chaosbandit.core.model import Decision, Stop
+from chaosbandit.core.policies import Policy, policy
+from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.sim.trial import SimulatedRun, Toll, trial
 
 _NORMAL = NormalDist()
 _CEILING = 0.95
@@ -33,8 +32,6 @@ _CONTROL_SHARE = 0.1  # of tau: the bad ratio at no severity
 
 Response = Callable[[float], tuple[float, ...]]  # severity -> bad ratio per SLO
 Draw = Callable[[tuple[float, ...], int, Generator], NDArray[np.bool_]]
-
-_MAX_DECISIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +67,11 @@ def scenario_of(
         proxies=(Proxy("service", "127.0.0.1:1"),),
         traffic=Traffic("http://127.0.0.1:1/", "http://127.0.0.1:1/", 50.0, 2.0),
         slos=slos,
-        budget=ErrorBudget(30 * 86400.0, 2_000_000, 0.05),
+        budget=ErrorBudget(30 * 86400.0, 10**12, 1.0),
         ladders=(Ladder("slow", "service", "latency", mild, harsh, search.resolution),),
         search=search,
-        guardrails=guardrails or Guardrails(),
-    )
-
-
-def start(scenario: Scenario, control_ratios: tuple[float, ...], setup_samples: float) -> Campaign:
-    """A campaign before its first sample."""
-    ladder, slos, block = scenario.ladder, scenario.slos, scenario.search.block or 1
-    n_arms, delta = len(ladder.severities), 1.0 - scenario.search.confidence
-    taus = [slo.bad_ratio for slo in slos]
-    return Campaign(
-        scenario=scenario,
-        ladder=ladder,
-        slos=slos,
-        certificate=Certificate.start(n_arms, taus, math.log(1 / delta), block),
-        one_sided=Certificate.start(n_arms, taus, math.log(2 / delta), block),
-        beliefs=tuple(
-            Belief.start(ladder.severities, tau, ratio)
-            for tau, ratio in zip(taus, control_ratios, strict=True)
-        ),
-        arms=(Arm(bad=(0,) * len(slos)),) * n_arms,
-        setup_samples=setup_samples,
+        guardrails=guardrails or Guardrails(max_unresolved=0),
+        timing=Timing(warmup_s=0.0, warmup_samples=0),
     )
 
 
@@ -114,63 +92,42 @@ def campaign_run(
 ) -> Run:
     """Drive the scenario's policy to its end against a response."""
     slo_ratios = tuple(slo.bad_ratio * control_share for slo in scenario.slos)
-    campaign = start(scenario, slo_ratios, setup_samples)
-    search_policy = policy(scenario.search.policy)
-    exposures, decide_s = 0, 0.0
-    for decisions in range(1, _MAX_DECISIONS):
+    timed = _Timed(policy(scenario.search.policy))
+    found = trial(
+        scenario,
+        lambda variant, samples, rng: draw(response(variant.severity), samples, rng),
+        policy=timed,
+        seed=int(rng.integers(2**31)),
+        control_bad_ratios=slo_ratios,
+        toll=Toll(setup_s=setup_samples / 50.0),
+    )
+    return _result(found, response, timed.spent_s)
+
+
+class _Timed:
+    """A policy with a stop-watch."""
+
+    def __init__(self, inner: Policy) -> None:
+        self.inner, self.name, self.spent_s = inner, inner.name, 0.0
+
+    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
         began = time.perf_counter()
-        decision = search_policy.decide(campaign, rng)
-        decide_s += time.perf_counter() - began
-        if isinstance(decision, Stop):
-            return _result(campaign, response, decision, exposures, decisions, decide_s)
-        exposures += decision.variant.arm != campaign.standing
-        bad = draw(response(decision.variant.severity), decision.samples, rng)
-        campaign = fold(campaign, decision, _until_stopped(bad, decision.stop_after_bad))
-    raise AssertionError("the policy never stops")
+        decision = self.inner.decide(campaign, rng)
+        self.spent_s += time.perf_counter() - began
+        return decision
 
 
-def fold(campaign: Campaign, batch: Expose, bad: NDArray[np.bool_]) -> Campaign:
-    """The campaign after a batch, all of it resolved and valid."""
-    arm, seen = batch.variant.arm, campaign.arms[batch.variant.arm]
-    counts = bad.sum(axis=0)
-    after = Arm(
-        seen.samples + len(bad), tuple(int(a + b) for a, b in zip(seen.bad, counts, strict=True))
-    )
-    rows, beliefs = bad.tolist(), zip(campaign.beliefs, counts.tolist(), strict=True)
-    return replace(
-        campaign,
-        certificate=campaign.certificate.observe(arm, batch.purpose, batch.bets, rows),
-        one_sided=campaign.one_sided.observe(arm, batch.purpose, batch.bets, rows),
-        beliefs=tuple(belief.observe(arm, len(bad) - n, n) for belief, n in beliefs),
-        arms=(*campaign.arms[:arm], after, *campaign.arms[arm + 1 :]),
-        standing=arm,
-        highest_exposed=max(arm, campaign.highest_exposed or 0),
-        spent_samples=campaign.spent_samples + len(bad),
-    )
-
-
-def _until_stopped(bad: NDArray[np.bool_], stop_after_bad: int | None) -> NDArray[np.bool_]:
-    if stop_after_bad is None:
-        return bad
-    ends = np.flatnonzero(bad.any(axis=1))
-    return bad[: ends[stop_after_bad - 1] + 1] if len(ends) >= stop_after_bad else bad
-
-
-def _result(
-    campaign: Campaign,
-    response: Response,
-    stop: Stop,
-    exposures: int,
-    decisions: int,
-    decide_s: float,
-) -> Run:
+def _result(found: SimulatedRun, response: Response, decide_s: float) -> Run:
+    campaign = found.campaign
     severities, certificate = campaign.ladder.severities, campaign.certificate
     taus = tuple(slo.bad_ratio for slo in campaign.slos)
+    stop = campaign.decisions[found.decisions - 1]
+    assert isinstance(stop, Stop)
     return Run(
-        samples=campaign.spent_samples,
-        bad=max(sum(arm.bad[s] for arm in campaign.arms) for s in range(len(taus))),
-        exposures=exposures,
-        decisions=decisions,
+        samples=found.samples,
+        bad=max(campaign.spent_bad(s) for s in range(len(taus))),
+        exposures=found.exposures,
+        decisions=found.decisions,
         stop=stop,
         bracket=claimed_bracket(certificate, severities, campaign.scenario.search.resolution),
         wrong=any(

@@ -58,6 +58,10 @@ class Prober(Protocol):
         """
         ...
 
+    def look_at(self, proxy: str) -> None:
+        """From the next stream on the route CHECK asks the dependency behind this proxy."""
+        ...
+
     def health(self) -> Health:
         """Of the last stream: scheduling lag, own CPU share, requests it could not send."""
         ...

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from chaosbandit.core import guardrail, judge
 from chaosbandit.core.campaign import Campaign, Event, Observed, WashedOut
 from chaosbandit.core.dispatch import Mix
+from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Phase, Route, Sample
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.errors import HarnessError, SteadyStateError, TargetError
@@ -39,9 +40,29 @@ class Probing:
     async def steady_state(self) -> None:
         """All SLOs on control and canary first; if they are not met nothing is injected."""
         met, why = await self._both_routes(Phase.STEADY)
+        if met:
+            await self._other_checks()
         self.record(judge.steady_measured(self.campaign(), met, why, self.clock.now_s()))
         if not met:
             raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
+
+    async def _other_checks(self) -> None:
+        """How fast the dependencies answer that the first look at steady state did not ask."""
+        first = self.scenario.ladders[0].proxy
+        for proxy in dict.fromkeys(ladder.proxy for ladder in self.scenario.ladders):
+            if proxy == first or self.scenario.proxy(proxy).check is None:
+                continue
+            asked = 0
+
+            def feed(seq: int) -> Route | Signal:
+                nonlocal asked
+                asked += 1
+                return Route.CHECK if asked <= judge.CHECK_WINDOW else Signal.END
+
+            def receive(sample: Sample, proxy: str = proxy) -> None:
+                self.record(Observed(Phase.STEADY, None, (sample,), proxy))
+
+            await self.stream(feed, receive, {}, proxy)
 
     async def still_steady(self) -> None:
         """The same once more before a breaking point is named: did the target change by itself?
@@ -84,7 +105,8 @@ class Probing:
 
         def receive(sample: Sample) -> None:
             seen[sample.route].append(sample)
-            self.record(Observed(phase, None, (sample,)))
+            checked = self._faced().proxy if sample.route is Route.CHECK else ""
+            self.record(Observed(phase, None, (sample,), checked))
 
         await self.stream(feed, receive, {})
         overloads = self.prober.health().overloads
@@ -141,9 +163,17 @@ class Probing:
         return back, why
 
     async def stream(
-        self, feed: Feed, receive: Callable[[Sample], None], via: Mapping[Route, str]
+        self,
+        feed: Feed,
+        receive: Callable[[Sample], None],
+        via: Mapping[Route, str],
+        check: str | None = None,
     ) -> None:
-        """Send what `feed` says at the scenario's rate; `via` goes before `clean_via`."""
+        """Send what `feed` says at the scenario's rate; `via` goes before `clean_via`.
+
+        The route CHECK asks the dependency behind the proxy `check`, else that of the ladder faced.
+        """
+        self.prober.look_at(check or self._faced().proxy)
         rate_per_s = self.scenario.traffic.rate_per_s * sum(self._weights().values())
         async with aclosing(
             self.prober.stream(feed, rate_per_s, {**self.clean_via, **via})
@@ -151,10 +181,13 @@ class Probing:
             async for sample in samples:
                 receive(sample)
 
+    def _faced(self) -> Ladder:
+        return self.campaign().ladder
+
     def _weights(self) -> dict[Route, float]:
         """Requests per canary request on each route."""
         traffic = self.scenario.traffic
-        checked = self.scenario.proxy(self.scenario.ladder.proxy).check is not None
+        checked = self.scenario.proxy(self._faced().proxy).check is not None
         return {
             Route.CANARY: 1.0,
             Route.CONTROL: traffic.control_share,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -45,7 +45,7 @@ class Script:
             beliefs = tuple(each.observe(arm, 0, 5) for each in self.campaign.beliefs)
         arms = [*self.campaign.arms]
         arms[arm] = Arm(self.answered, (0,), 0)
-        self.campaign = replace(self.campaign, beliefs=beliefs, arms=tuple(arms))
+        self.campaign = self.campaign.with_climb(beliefs=beliefs, arms=tuple(arms))
         self._decide(first)
         self.campaign = apply(self.campaign, ExposureStarted(1, arm, 0.1, "fault", 0.0))
         self.sending = Sending(

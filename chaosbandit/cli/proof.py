@@ -72,7 +72,7 @@ async def bad_counts(
     assert fault is not None, "a severity above zero always is a fault"
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(RunGuard(run, FaultLedger()))
-        prober = await stack.enter_async_context(OpenLoopProber(scenario.traffic, None, clock))
+        prober = await stack.enter_async_context(OpenLoopProber(scenario.traffic, {}, clock))
         await stack.enter_async_context(guard.guard(fault))
         await stack.enter_async_context(injector.inject(fault))
         warmup = round(scenario.traffic.rate_per_s)
@@ -154,7 +154,7 @@ async def _watch_users(stage: Stage, engine: subprocess.Popen[bytes]) -> float:
     """Seconds from the kill to the end of the first of only normal answers."""
     scenario, clock = stage.loaded().scenario, SystemClock()
     users = _Users(clock, engine)
-    async with OpenLoopProber(scenario.traffic, None, clock) as prober:
+    async with OpenLoopProber(scenario.traffic, {}, clock) as prober:
         stream = prober.stream(users.feed, USERS_PER_S, {})
         async for sample in stream:
             users.receive(sample)

@@ -110,9 +110,7 @@ async def _run(
         version = await injector.preflight()  # what another run does there is no news by now
         freeze = await stack.enter_async_context(Freeze(_freeze_places(scenario, options.rules)))
         prober = await stack.enter_async_context(
-            OpenLoopProber(
-                scenario.traffic, _check_url(scenario), clock, _check_timeout_s(scenario)
-            )
+            OpenLoopProber(scenario.traffic, _checks(scenario), clock, _check_timeout_s(scenario))
         )
         sinks: list[Sink] = [stack.enter_context(Journal(path))]
         if not options.quiet:
@@ -173,9 +171,11 @@ def _freeze_places(scenario: Scenario, rules: Rules) -> tuple[str, ...]:
 
 def _check_timeout_s(scenario: Scenario) -> float:
     """Long enough for the harshest dose to be seen arriving."""
-    latency = scenario.ladder.kind == "latency"
-    return scenario.traffic.timeout_s + (scenario.ladder.severities[-1] if latency else 0.0)
+    latencies_s = (one.severities[-1] for one in scenario.ladders if one.kind == "latency")
+    return scenario.traffic.timeout_s + max(latencies_s, default=0.0)
 
 
-def _check_url(scenario: Scenario) -> str | None:
-    return scenario.proxy(scenario.ladder.proxy).check
+def _checks(scenario: Scenario) -> dict[str, str]:
+    """Where the dependency behind each proxy with a `check` answers."""
+    proxies = (scenario.proxy(ladder.proxy) for ladder in scenario.ladders)
+    return {proxy.name: proxy.check for proxy in proxies if proxy.check is not None}

@@ -7,11 +7,13 @@ was valid; a void one keeps its losses and loses its gains (statistics.md 3, rul
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import median
+from typing import Any
 
-from chaosbandit.core.evidence import Certificate
+from chaosbandit.core.evidence import Certificate, Mask
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import (
     Decision,
@@ -22,6 +24,7 @@ from chaosbandit.core.model import (
     Purpose,
     Route,
     Sample,
+    Stop,
     Validity,
 )
 from chaosbandit.core.response import Belief
@@ -55,7 +58,7 @@ class SteadyStateMeasured:
     control_bad_ratios: tuple[float, ...]  # per SLO, shrunk estimate
     block: int  # length of clumps of failures the certificates allow for
     canary_p95_s: float
-    check_median_s: float | None
+    check_medians_s: Mapping[str, float]  # per proxy that has a `check`
     now_s: float
 
 
@@ -78,6 +81,7 @@ class ExposureStarted:
     severity: float
     fault: str  # name of the proxy that will exist
     now_s: float
+    ladder: str = ""  # "": the only one
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Observed:
     phase: Phase
     decision: int | None  # number of the `Decided` these MEASURE samples belong to
     samples: tuple[Sample, ...]
+    proxy: str = ""  # whose `check` answered, for CHECK samples of steady state
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,7 @@ class Exposure:
     samples: int = 0
     bad_in_a_row: int = 0  # now, and the longest such run
     longest_run: int = 0
+    climb: int = 0  # number of its ladder
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,29 +187,32 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What held before the open exposure, to fall back on when it turns out void."""
+class Climb:
+    """What is known of one ladder."""
 
-    certificate: Certificate
-    one_sided: Certificate
-    beliefs: tuple[Belief, ...]
-    arms: tuple[Arm, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """Arms, evidence, budget and history of a run; policies read this and nothing else."""
-
-    scenario: Scenario
     ladder: Ladder
-    slos: tuple[SLO, ...]
     certificate: Certificate  # one set for the crossing, threshold 1/delta: brackets
-    one_sided: Certificate  # threshold 2/delta: a verdict of one side alone
     beliefs: tuple[Belief, ...]  # per SLO; they guide, they never decide
     arms: tuple[Arm, ...]
-    standing: int | None = None  # arm that is injected now
     highest_exposed: int | None = None
-    spent_samples: int = 0  # canary MEASURE samples
+    samples: int = 0  # canary MEASURE samples
+    ended: Stop | None = None  # why nothing more is asked of it
+
+
+@dataclass(frozen=True)  # no slots: cached_property needs somewhere to write
+class Campaign:
+    """Arms, evidence, budget and history of a run; policies read this and nothing else.
+
+    A campaign faces one ladder at a time: `ladder`, `certificate`, `arms` and the like are that
+    one's. `facing(i)` is the same campaign looking at another.
+    """
+
+    scenario: Scenario
+    slos: tuple[SLO, ...]
+    climbs: tuple[Climb, ...]  # one per ladder, in the scenario's order
+    face: int = 0  # the ladder looked at
+    injected: tuple[int, int] | None = None  # (ladder, arm) that is injected now
+    spent_samples: int = 0  # canary MEASURE samples, all ladders
     unresolved: int = 0  # sent, not yet seen in order, when the policy is asked
     setup_samples: float = 0.0  # samples one more exposure costs in time (set-up and wash-out)
     header: RunStarted | None = None
@@ -211,17 +220,74 @@ class Campaign:
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     exposures: tuple[Exposure, ...] = ()
     current: Exposure | None = None
-    before: Standing | None = None
+    before: Climb | None = None  # what held before the open exposure, should it turn out void
     pending: tuple[tuple[int, tuple[bool, ...]], ...] = ()  # (decision, flags): block not complete
     tallies: Mapping[Route, Tally] = field(default_factory=dict)
     steady_samples: Mapping[Route, tuple[Sample, ...]] = field(default_factory=dict)
+    steady_checks: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)  # per proxy
     lost: int = 0
     control_sick: bool = False  # in the newest wash-out
     check_well: bool = False  # likewise
     voids_in_a_row: int = 0
     washouts_failed: int = 0
     washed_out: int = 0  # number of the last exposure that is known to be washed out
+    evidence_since_s: float | None = None  # when the oldest evidence that counts was started
     stopped: Stopped | None = None
+
+    def facing(self, climb: int) -> Campaign:
+        """The same campaign looking at ladder number `climb`."""
+        return self if climb == self.face else replace(self, face=climb)
+
+    def each(self) -> tuple[Campaign, ...]:
+        """This campaign once per ladder, facing it."""
+        return tuple(self.facing(climb) for climb in range(len(self.climbs)))
+
+    @property
+    def climb(self) -> Climb:
+        """What is known of the ladder faced."""
+        return self.climbs[self.face]
+
+    @property
+    def ladder(self) -> Ladder:
+        """The ladder faced."""
+        return self.climb.ladder
+
+    @property
+    def certificate(self) -> Certificate:
+        """Its confidence set at the threshold for brackets, 1/delta."""
+        return self.climb.certificate
+
+    @cached_property
+    def one_sided(self) -> Certificate:
+        """The same evidence at 2/delta: what a verdict of one side alone needs."""
+        certificate = self.climb.certificate
+        return certificate.at_threshold(certificate.log_threshold + math.log(2.0))
+
+    @property
+    def beliefs(self) -> tuple[Belief, ...]:
+        """What the model believes of it, per SLO."""
+        return self.climb.beliefs
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """What was measured at its arms."""
+        return self.climb.arms
+
+    @property
+    def highest_exposed(self) -> int | None:
+        """Its highest arm that was ever exposed."""
+        return self.climb.highest_exposed
+
+    @property
+    def standing(self) -> int | None:
+        """Its arm that is injected now."""
+        return self.injected[1] if self.injected and self.injected[0] == self.face else None
+
+    def with_climb(self, **changes: Any) -> Campaign:
+        """The same with changes to what is known of the ladder faced."""
+        changed = replace(self.climbs[self.face], **changes)
+        climbs = (*self.climbs[: self.face], changed, *self.climbs[self.face + 1 :])
+        return replace(self, climbs=climbs)
 
     def spent_bad(self, slo_index: int) -> int:
         """Bad canary samples charged to one SLO so far: all phases, and lost ones."""
@@ -238,44 +304,45 @@ class Campaign:
         return max(belief.p_broke(arm) for belief in self.beliefs)
 
 
-def begin(scenario: Scenario, ladder: Ladder, setup_samples: float = 0.0) -> Campaign:
+def begin(scenario: Scenario, setup_samples: float = 0.0) -> Campaign:
     """A campaign before anything happened."""
-    block = scenario.search.block or 1
-    return _fresh_evidence(
-        Campaign(
-            scenario=scenario,
-            ladder=ladder,
-            slos=scenario.slos,
-            certificate=_certificate(scenario, ladder, block, sides=1),
-            one_sided=_certificate(scenario, ladder, block, sides=2),
-            beliefs=(),
-            arms=(),
-            setup_samples=setup_samples,
-        ),
-        block,
-        (0.0,) * len(scenario.slos),
+    campaign = Campaign(
+        scenario=scenario,
+        slos=scenario.slos,
+        climbs=tuple(_climb(scenario, ladder) for ladder in scenario.ladders),
+        setup_samples=setup_samples,
+    )
+    return _afresh(campaign, scenario.search.block or 1, (0.0,) * len(scenario.slos))
+
+
+def _climb(scenario: Scenario, ladder: Ladder) -> Climb:
+    none_bad = (0,) * len(scenario.slos)
+    return Climb(
+        ladder=ladder,
+        certificate=_certificate(scenario, ladder, block=1),
+        beliefs=(),
+        arms=(Arm(bad=none_bad),) * len(ladder.severities),
     )
 
 
-def _certificate(scenario: Scenario, ladder: Ladder, block: int, sides: int) -> Certificate:
-    log_threshold = math.log(sides / (1.0 - scenario.search.confidence))
+def _certificate(scenario: Scenario, ladder: Ladder, block: int) -> Certificate:
+    log_threshold = -math.log1p(-scenario.search.confidence)
     bad_ratios = [slo.bad_ratio for slo in scenario.slos]
     return Certificate.start(len(ladder.severities), bad_ratios, log_threshold, block)
 
 
-def _fresh_evidence(campaign: Campaign, block: int, control: tuple[float, ...]) -> Campaign:
-    scenario, ladder = campaign.scenario, campaign.ladder
-    none_bad = (0,) * len(campaign.slos)
-    return replace(
-        campaign,
-        certificate=_certificate(scenario, ladder, block, sides=1),
-        one_sided=_certificate(scenario, ladder, block, sides=2),
-        beliefs=tuple(
-            Belief.start(ladder.severities, slo.bad_ratio, ratio)
+def _afresh(campaign: Campaign, block: int, control: tuple[float, ...]) -> Campaign:
+    """No evidence and prior beliefs, given the block length and the control's bad ratios."""
+
+    def fresh(climb: Climb) -> Climb:
+        beliefs = tuple(
+            Belief.start(climb.ladder.severities, slo.bad_ratio, ratio)
             for slo, ratio in zip(campaign.slos, control, strict=True)
-        ),
-        arms=(Arm(bad=none_bad),) * len(ladder.severities),
-    )
+        )
+        certificate = _certificate(campaign.scenario, climb.ladder, block)
+        return replace(climb, certificate=certificate, beliefs=beliefs)
+
+    return replace(campaign, climbs=tuple(fresh(climb) for climb in campaign.climbs))
 
 
 # --- the fold -------------------------------------------------------------------------------------
@@ -287,10 +354,9 @@ def apply(campaign: Campaign, event: Event) -> Campaign:
         case RunStarted():
             return replace(campaign, header=event)
         case SteadyStateMeasured():
-            fresh = _fresh_evidence(campaign, event.block, event.control_bad_ratios)
-            return replace(fresh, steady=event)
+            return replace(_afresh(campaign, event.block, event.control_bad_ratios), steady=event)
         case Decided():
-            return replace(campaign, decisions={**campaign.decisions, event.n: event.decision})
+            return _decided(campaign, event)
         case ExposureStarted():
             return _exposure_started(campaign, event)
         case Observed():
@@ -311,14 +377,28 @@ def apply(campaign: Campaign, event: Event) -> Campaign:
             return replace(campaign, stopped=event)
 
 
+def _decided(campaign: Campaign, event: Decided) -> Campaign:
+    decision = event.decision
+    face = campaign.face
+    if isinstance(decision, Expose):
+        names = [climb.ladder.name for climb in campaign.climbs]
+        face = names.index(decision.variant.ladder)
+    return replace(campaign, face=face, decisions={**campaign.decisions, event.n: decision})
+
+
 def _exposure_started(campaign: Campaign, event: ExposureStarted) -> Campaign:
+    """The campaign faces the ladder of its newest decision, so the exposure is one of that."""
+    climb, none_bad = campaign.climb, (0,) * len(campaign.slos)
     exposure = Exposure(
-        event.n, event.arm, event.severity, event.now_s, bad=(0,) * len(campaign.slos)
+        event.n, event.arm, event.severity, event.now_s, bad=none_bad, climb=campaign.face
     )
-    before = Standing(campaign.certificate, campaign.one_sided, campaign.beliefs, campaign.arms)
-    highest = max(event.arm, -1 if campaign.highest_exposed is None else campaign.highest_exposed)
+    highest = max(event.arm, -1 if climb.highest_exposed is None else climb.highest_exposed)
     return replace(
-        campaign, standing=event.arm, highest_exposed=highest, current=exposure, before=before
+        campaign.with_climb(highest_exposed=highest),
+        injected=(campaign.face, event.arm),
+        current=exposure,
+        before=climb,
+        evidence_since_s=campaign.evidence_since_s or event.now_s,
     )
 
 
@@ -327,12 +407,20 @@ def _observed(campaign: Campaign, event: Observed) -> Campaign:
         flags = bad_flags(campaign.slos, sample)
         campaign = _charge(campaign, sample, flags)
         if event.phase is Phase.STEADY:
-            seen = campaign.steady_samples.get(sample.route, ())
-            steady = {**campaign.steady_samples, sample.route: (*seen, sample)}
-            campaign = replace(campaign, steady_samples=steady)
+            campaign = _in_steady_state(campaign, sample, event.proxy)
         elif campaign.current is not None and event.phase is not Phase.WASHOUT:
             campaign = _in_exposure(campaign, event, sample, flags)
     return campaign
+
+
+def _in_steady_state(campaign: Campaign, sample: Sample, proxy: str) -> Campaign:
+    if sample.route is Route.CHECK:
+        checks = campaign.steady_checks
+        seen = (*checks.get(proxy, ()), sample)
+        return replace(campaign, steady_checks={**checks, proxy: seen})
+    steady = campaign.steady_samples
+    seen = (*steady.get(sample.route, ()), sample)
+    return replace(campaign, steady_samples={**steady, sample.route: seen})
 
 
 def _charge(campaign: Campaign, sample: Sample, flags: tuple[bool, ...]) -> Campaign:
@@ -363,27 +451,62 @@ def _in_exposure(
         samples=current.samples + 1,
         bad=_add(current.bad, flags),
     )
-    campaign = replace(campaign, current=current, spent_samples=campaign.spent_samples + 1)
-    campaign, decision = _learn(campaign, current.arm, flags), campaign.decisions[event.decision]
+    decision = campaign.decisions[event.decision]
+    bet = flags
     if isinstance(decision, Expose) and decision.purpose is Purpose.BROKE:
         # Our own lag must not count for "broke": what the target took is measured from the send.
         took = replace(sample, latency_s=sample.latency_s - max(0.0, sample.lag_s))
-        flags = bad_flags(campaign.slos, took)
-    return _bet(campaign, event.decision, flags)
+        bet = bad_flags(campaign.slos, took)
+    return _bet(_learn(replace(campaign, current=current), current.arm, flags), event.decision, bet)
 
 
 def _learn(campaign: Campaign, number: int, flags: tuple[bool, ...]) -> Campaign:
     """The model and the arm's counts see every measured sample, whatever it was sent for."""
-    arm = campaign.arms[number]
-    arm = Arm(arm.samples + 1, _add(arm.bad, flags), arm.any_bad + any(flags))
-    return replace(
-        campaign,
-        arms=(*campaign.arms[:number], arm, *campaign.arms[number + 1 :]),
+    counts = tuple(int(flag) for flag in flags)
+    return learnt(campaign, number, 1, counts, int(any(flags)))
+
+
+def learnt(
+    campaign: Campaign, number: int, samples: int, bad: tuple[int, ...], any_bad: int
+) -> Campaign:
+    """The campaign once the ladder faced has `samples` more at an arm, `bad` of them per SLO."""
+    climb, arm = campaign.climb, campaign.arms[number]
+    arm = Arm(arm.samples + samples, _add(arm.bad, bad), arm.any_bad + any_bad)
+    learnt = campaign.with_climb(
+        arms=(*climb.arms[:number], arm, *climb.arms[number + 1 :]),
         beliefs=tuple(
-            belief.observe(number, int(not bad), int(bad))
-            for belief, bad in zip(campaign.beliefs, flags, strict=True)
+            belief.observe(number, samples - count, count)
+            for belief, count in zip(climb.beliefs, bad, strict=True)
         ),
+        samples=climb.samples + samples,
     )
+    return replace(learnt, spent_samples=campaign.spent_samples + samples)
+
+
+def measured(campaign: Campaign, number: int, bad: Mask) -> Campaign:
+    """The campaign after many samples of decision `number` at once, in order of sending.
+
+    `bad` is [sample, SLO]. As many `Observed` of resolved, punctual samples, without their records:
+    what a simulation of thousands of campaigns needs.
+    """
+    decision = campaign.decisions[number]
+    assert isinstance(decision, Expose), "samples belong to a decision to expose"
+    counts, any_bad = _counts(bad)
+    known = learnt(charged(campaign, bad), decision.variant.arm, len(bad), counts, any_bad)
+    return proven(known, decision, bad)
+
+
+def charged(campaign: Campaign, bad: Mask) -> Campaign:
+    """The campaign after many canary samples at once, [sample, SLO], as far as its budget goes."""
+    counts, any_bad = _counts(bad)
+    tally = campaign.tallies.get(Route.CANARY, Tally(bad=(0,) * len(counts)))
+    tally = Tally(tally.samples + len(bad), _add(tally.bad, counts), tally.any_bad + any_bad)
+    return replace(campaign, tallies={**campaign.tallies, Route.CANARY: tally})
+
+
+def _counts(bad: Mask) -> tuple[tuple[int, ...], int]:
+    """Bad samples per SLO, and in any."""
+    return tuple(int(count) for count in bad.sum(axis=0)), int(bad.any(axis=1).sum())
 
 
 def _bet(campaign: Campaign, decision: int, flags: tuple[bool, ...]) -> Campaign:
@@ -400,15 +523,17 @@ def _close_block(campaign: Campaign) -> Campaign:
         return campaign
     decision = campaign.decisions[campaign.pending[0][0]]
     assert isinstance(decision, Expose), "samples belong to a decision to expose"
-    campaign, rows = replace(campaign, pending=()), [flags for _, flags in campaign.pending]
+    rows = [flags for _, flags in campaign.pending]
+    return proven(replace(campaign, pending=()), decision, rows)
+
+
+def proven(campaign: Campaign, decision: Expose, bad: Sequence[Sequence[bool]] | Mask) -> Campaign:
+    """The campaign once the samples of a decision, in order of sending, are in its certificate."""
     if decision.purpose is Purpose.SEARCH:
         return campaign
-    arm, purpose, bets = decision.variant.arm, decision.purpose, decision.bets
-    return replace(
-        campaign,
-        certificate=campaign.certificate.observe(arm, purpose, bets, rows),
-        one_sided=campaign.one_sided.observe(arm, purpose, bets, rows),
-    )
+    arm, certificate = decision.variant.arm, campaign.certificate
+    certificate = certificate.observe(arm, decision.purpose, decision.bets, bad)
+    return campaign.with_climb(certificate=certificate)
 
 
 def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
@@ -425,28 +550,23 @@ def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
     assert current is not None, "an exposure ends once, after it started"
     assert before is not None, "an exposure remembers what stood before it"
     if not event.validity.valid:
-        campaign = replace(
-            campaign,
-            certificate=campaign.certificate.keep_losses(before.certificate),
-            one_sided=campaign.one_sided.keep_losses(before.one_sided),
-            beliefs=before.beliefs,
-            arms=before.arms,
+        certificate = campaign.certificate.keep_losses(before.certificate)
+        campaign = campaign.with_climb(
+            certificate=certificate, beliefs=before.beliefs, arms=before.arms
         )
+    ended = replace(current, validity=event.validity, dose=event.dose)
     return replace(
         campaign,
-        exposures=(
-            *campaign.exposures,
-            replace(current, validity=event.validity, dose=event.dose),
-        ),
+        exposures=(*campaign.exposures, ended),
         current=None,
         before=None,
-        standing=None,
+        injected=None,
         lost=campaign.lost + event.lost,
         voids_in_a_row=0 if event.validity.valid else campaign.voids_in_a_row + 1,
     )
 
 
-def _add(counts: tuple[int, ...], flags: tuple[bool, ...]) -> tuple[int, ...]:
+def _add(counts: tuple[int, ...], flags: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(count + int(flag) for count, flag in zip(counts, flags, strict=True))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +21,24 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 OWN_EVIDENCE = math.log(3.0)  # what a reported arm must show on its own samples
-_ROWS = 256  # blocks examined at a time in `_reached`: bounds memory, changes nothing
+_ROWS = 256  # blocks examined at a time in `_peak_after`: bounds memory, changes nothing
 _SLACK = 1e-9
 # Odds of the alternatives in the one-ratio tests, as multiples of the odds of tau.
 _ODDS_STEPS = tuple(math.exp(0.1 * 1.2**i) for i in range(24))  # 1.1 to 750
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: cached_property needs somewhere to write
 class Certificate:
     """Which crossings k are still possible: arms < k hold for every SLO, arms >= k break one.
 
     With one SLO, log E_k = sum of held over arms >= k + sum of broke over arms < k (Ville 1939;
-    Wald 1945), and k is ruled out for good once E_k >= 1/delta. With several, log E_k is the least
-    over SLOs s of [sum of held[s] over arms >= k] + log of the mean over SLOs s' of exp(sum of
-    broke[s'] over arms < k). Proof: at the true crossing all arms < k hold for every s', so each
-    broke product, hence their mean, is a nonnegative supermartingale, and so is its product with
-    the held evidence of the one SLO that breaks from k on, since a sample moves only one of the
-    two. The least over s is never above that product, so Ville's inequality bounds the chance of
-    ever losing the true k.
+    Wald 1945), and k is ruled out for good once E_k has reached the threshold. With several, log
+    E_k is the least over SLOs s of [sum of held[s] over arms >= k] + log of the mean over SLOs s'
+    of exp(sum of broke[s'] over arms < k). Proof: at the true crossing all arms < k hold for every
+    s', so each broke product, hence their mean, is a nonnegative supermartingale, and so is its
+    product with the held evidence of the one SLO that breaks from k on, since a sample moves only
+    one of the two. The least over s is never above that product, so Ville's inequality bounds the
+    chance of ever losing the true k.
 
     Evidence is stored already raised to the power 1/`block`: within a block of that many samples
     any dependence is allowed (the geometric mean of likelihood ratios is at most their arithmetic
@@ -46,7 +47,7 @@ class Certificate:
 
     held: Floats  # [SLO, arm]
     broke: Floats  # [SLO, arm]
-    ruled_out: Mask  # [crossing]
+    peak: Floats  # [crossing], the highest log E_k so far
     bad_ratios: tuple[float, ...]  # tau per SLO
     log_threshold: float
     block: int = 1
@@ -57,10 +58,8 @@ class Certificate:
     ) -> Certificate:
         """No evidence yet: every crossing from 0 to `n_arms` is possible."""
         assert n_arms >= 1 and block >= 1 and all(0.0 < tau < 1.0 for tau in bad_ratios)
-        empty = _frozen(np.zeros((len(bad_ratios), n_arms)))
-        ruled_out = np.zeros(n_arms + 1, dtype=np.bool_)
-        ruled_out.setflags(write=False)
-        return cls(empty, empty, ruled_out, tuple(bad_ratios), log_threshold, block)
+        empty, peak = _frozen(np.zeros((len(bad_ratios), n_arms))), _frozen(np.zeros(n_arms + 1))
+        return cls(empty, empty, peak, tuple(bad_ratios), log_threshold, block)
 
     def observe(
         self,
@@ -77,14 +76,13 @@ class Certificate:
         if purpose is Purpose.SEARCH or len(bad) == 0:
             return self
         steps = self._steps(purpose, bets, np.asarray(bad, dtype=np.bool_))
-        ruled_out = self.ruled_out | self._reached(arm, purpose, np.cumsum(steps, axis=0))
-        ruled_out.setflags(write=False)
+        peak = self._peak_after(arm, purpose, np.cumsum(steps, axis=0))
         side = self.held if purpose is Purpose.HELD else self.broke
         moved = side.copy()
         moved[:, arm] += steps.sum(axis=0)
         if purpose is Purpose.HELD:
-            return replace(self, held=_frozen(moved), ruled_out=ruled_out)
-        return replace(self, broke=_frozen(moved), ruled_out=ruled_out)
+            return replace(self, held=_frozen(moved), peak=peak)
+        return replace(self, broke=_frozen(moved), peak=peak)
 
     def keep_losses(self, before: Certificate) -> Certificate:
         """This certificate after a void exposure that began at `before`: gains go, losses stay."""
@@ -92,20 +90,32 @@ class Certificate:
             self,
             held=_frozen(np.minimum(before.held, self.held)),
             broke=_frozen(np.minimum(before.broke, self.broke)),
-            ruled_out=before.ruled_out,
+            peak=before.peak,
         )
+
+    def at_threshold(self, log_threshold: float) -> Certificate:
+        """The same evidence read at another threshold."""
+        return replace(self, log_threshold=log_threshold)
+
+    @cached_property
+    def ruled_out(self) -> Mask:
+        """The crossings whose evidence has reached the threshold at some look."""
+        mask: Mask = (
+            self.peak >= self.log_threshold - _SLACK
+        )  # bets that just suffice must not fail
+        return mask
 
     @property
     def crossings(self) -> Mask:
         """The crossings still possible."""
         return ~self.ruled_out
 
-    @property
+    @cached_property
     def empty(self) -> bool:
         """No crossing is left: an assumption (monotone, steady) has failed."""
         return bool(self.ruled_out.all())
 
-    @property
+    @cached_property
     def held_arm(self) -> int | None:
         """The highest arm certified to hold for every SLO."""
         if self.empty:
@@ -113,7 +123,7 @@ class Certificate:
         lowest = int(np.argmin(self.ruled_out))
         return lowest - 1 if lowest > 0 else None
 
-    @property
+    @cached_property
     def broke_arm(self) -> int | None:
         """The lowest arm certified to break an SLO."""
         if self.empty:
@@ -121,16 +131,16 @@ class Certificate:
         highest = len(self.ruled_out) - 1 - int(np.argmin(self.ruled_out[::-1]))
         return highest if highest < self.held.shape[1] else None
 
-    @property
+    @cached_property
     def log_e(self) -> Floats:
         """The evidence against each crossing now (it may have been higher before)."""
-        floats: Floats = _tails(self.held).min(axis=0) + _log_mean(_heads(self.broke))
-        return floats
+        return _frozen(self._tails.min(axis=0) + _log_mean(self._heads))
 
-    @property
+    @cached_property
     def missing(self) -> Floats:
         """Evidence each crossing still needs to be ruled out; 0 where it is."""
-        return np.where(self.ruled_out, 0.0, np.maximum(self.log_threshold - self.log_e, _SLACK))
+        missing = np.maximum(self.log_threshold - self.log_e, _SLACK)
+        return _frozen(np.where(self.ruled_out, 0.0, missing))
 
     def missing_held(self, arm: int) -> float:
         """Evidence still missing to claim that `arm` holds, its own share included."""
@@ -148,35 +158,59 @@ class Certificate:
         """Evidence for broke from samples at this very arm, averaged over the SLOs."""
         return float(_log_mean(self.broke[:, arm]))
 
+    @cached_property
+    def _tails(self) -> Floats:
+        """[SLO, crossing]: held evidence summed over the arms at and above the crossing."""
+        tails = np.zeros((self.held.shape[0], self.held.shape[1] + 1))
+        tails[:, :-1] = np.cumsum(self.held[:, ::-1], axis=1)[:, ::-1]
+        return tails
+
+    @cached_property
+    def _heads(self) -> Floats:
+        """[SLO, crossing]: broke evidence summed over the arms below the crossing."""
+        heads = np.zeros((self.broke.shape[0], self.broke.shape[1] + 1))
+        np.cumsum(self.broke, axis=1, out=heads[:, 1:])
+        return heads
+
     def _steps(self, purpose: Purpose, bets: Sequence[float], bad: Mask) -> Floats:
-        """Log factors, a row per block and a column per SLO; an incomplete block cannot gain."""
+        """Log factors, a row per block and a column per SLO; an incomplete block cannot gain.
+
+        Per sample log LR(y; q, tau) = y log(q/tau) + (1-y) log((1-q)/(1-tau)) (Wald 1945).
+        """
         q, tau = np.asarray(bets), np.asarray(self.bad_ratios)
         held = purpose is Purpose.HELD
         assert q.shape == tau.shape and bad.shape[1:] == tau.shape
         assert bool(((q > 0.0) & (q < tau)).all() if held else ((q > tau) & (q < 1.0)).all())
         ratios = np.where(bad, np.log(q / tau), np.log((1.0 - q) / (1.0 - tau))) / self.block
+        if self.block == 1:
+            return ratios
         steps: Floats = np.add.reduceat(ratios, np.arange(0, len(bad), self.block), axis=0)
         if len(bad) % self.block:
             steps[-1] = np.minimum(steps[-1], 0.0)
         return steps
 
-    def _reached(self, arm: int, purpose: Purpose, path: Floats) -> Mask:
-        """Crossings whose evidence reaches the threshold somewhere along `path` [block, SLO]."""
-        tails, heads = _tails(self.held), _heads(self.broke)
-        enough = self.log_threshold - _SLACK  # bets that just suffice must not fail by rounding
+    def _peak_after(self, arm: int, purpose: Purpose, path: Floats) -> Floats:
+        """The highest evidence per crossing once it has gone along `path` [block, SLO]."""
+        moved = slice(None, arm + 1) if purpose is Purpose.HELD else slice(arm + 1, None)
+        best = self.peak[moved]
         if path.shape[1] == 1:  # the highest point of a single SLO's path says it all
-            path = path.max(axis=0, keepdims=True)
-        reached = np.zeros(len(self.ruled_out), dtype=np.bool_)
-        for start in range(0, len(path), _ROWS):
-            rows = path[start : start + _ROWS, :, None]
-            if purpose is Purpose.HELD:
-                log_e = (tails[:, : arm + 1] + rows).min(axis=1) + _log_mean(heads[:, : arm + 1])
-                reached[: arm + 1] |= log_e.max(axis=0) >= enough
-            else:
-                moved = _log_mean(np.moveaxis(heads[:, arm + 1 :] + rows, 1, 0))
-                log_e = moved + tails[:, arm + 1 :].min(axis=0)
-                reached[arm + 1 :] |= log_e.max(axis=0) >= enough
-        return reached
+            best = np.maximum(best, self.log_e[moved] + path.max())
+        else:
+            for start in range(0, len(path), _ROWS):
+                log_e = self._along(moved, purpose, path[start : start + _ROWS, :, None])
+                best = np.maximum(best, log_e.max(axis=0))
+        peak = self.peak.copy()
+        peak[moved] = best
+        return _frozen(peak)
+
+    def _along(self, moved: slice, purpose: Purpose, rows: Floats) -> Floats:
+        """log E_k of the crossings that move, a row per block; `rows` is [block, SLO, 1]."""
+        tails, heads = self._tails[:, moved], self._heads[:, moved]
+        if purpose is Purpose.HELD:
+            along: Floats = (tails + rows).min(axis=1) + _log_mean(heads)
+        else:
+            along = _log_mean(np.moveaxis(heads + rows, 1, 0)) + tails.min(axis=0)
+        return along
 
 
 def claimed_bracket(
@@ -199,6 +233,13 @@ def claimed_bracket(
 def within(severities: Sequence[float], low: int, high: int, resolution: float) -> bool:
     """Whether two arms are as close as the resolution asks, or as the grid allows."""
     return high == low + 1 or severities[high] <= (1 + resolution) * severities[low] * (1 + _SLACK)
+
+
+def entropy_rate(p: float, tau: float) -> float:
+    """Evidence a sample is worth on average: relative entropy of Bernoulli ratios p and tau."""
+    bad = p * math.log(p / tau) if p > 0.0 else 0.0
+    good = (1.0 - p) * math.log((1.0 - p) / (1.0 - tau)) if p < 1.0 else 0.0
+    return max(bad + good, _SLACK)
 
 
 def log_e_above(n: int, bad: int, tau: float) -> float:
@@ -256,20 +297,6 @@ def _log_mixture(n: int, bad: int, tau: float, odds_steps: Sequence[float]) -> f
     ratios = [_log_likelihood(n, bad, odds * r / (1.0 + odds * r)) - at_tau for r in odds_steps]
     top = max(ratios)
     return top + math.log(sum(math.exp(ratio - top) for ratio in ratios) / len(ratios))
-
-
-def _tails(held: Floats) -> Floats:
-    """[SLO, crossing]: sum over the arms at and above the crossing."""
-    tails = np.zeros((held.shape[0], held.shape[1] + 1))
-    tails[:, :-1] = np.cumsum(held[:, ::-1], axis=1)[:, ::-1]
-    return tails
-
-
-def _heads(broke: Floats) -> Floats:
-    """[SLO, crossing]: sum over the arms below the crossing."""
-    heads = np.zeros((broke.shape[0], broke.shape[1] + 1))
-    heads[:, 1:] = np.cumsum(broke, axis=1)
-    return heads
 
 
 def _log_mean(logs: Floats) -> Floats:

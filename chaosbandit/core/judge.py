@@ -111,7 +111,10 @@ def steady_measured(campaign: Campaign, met: bool, why: str, now_s: float) -> St
         control_bad_ratios=control_bad_ratios(campaign),
         block=block_length(campaign),
         canary_p95_s=quantile_s(seen.get(Route.CANARY, ()), 0.95),
-        check_median_s=median_latency_s(seen.get(Route.CHECK, ())),
+        check_medians_s={
+            proxy: median_latency_s(checks) or 0.0
+            for proxy, checks in campaign.steady_checks.items()
+        },
         now_s=now_s,
     )
 
@@ -121,13 +124,12 @@ def steady_measured(campaign: Campaign, met: bool, why: str, now_s: float) -> St
 
 def dose(campaign: Campaign, exposure: Exposure) -> Dose:
     """What was asked, what arrived at the dependency (median check), what was felt (medians)."""
-    steady = campaign.steady
     canary, control = median_latency_s(exposure.canary), median_latency_s(exposure.control)
     if campaign.ladder.kind != "latency":
         broken = [s.outcome is not Outcome.RESPONSE for s in exposure.canary]
         share = sum(broken) / len(broken) if broken else None
         return Dose(exposure.severity, delivered=share, felt=share)
-    check, base = median_latency_s(exposure.check), steady.check_median_s if steady else None
+    check, base = median_latency_s(exposure.check), _usual_check_s(campaign)
     return Dose(
         asked=exposure.severity,
         delivered=None if check is None or base is None else check - base,
@@ -162,10 +164,15 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
     return Validity(True)
 
 
+def _usual_check_s(campaign: Campaign) -> float | None:
+    """What the dependency of the ladder faced took in steady state (median), if it was asked."""
+    steady = campaign.steady
+    return steady.check_medians_s.get(campaign.ladder.proxy) if steady else None
+
+
 def _check_noise_s(campaign: Campaign) -> float:
     """What the delivered dose may be off by: the dependency's own usual time, at least a little."""
-    steady_s = campaign.steady.check_median_s if campaign.steady else None
-    return max(NOISE_S, steady_s or 0.0)
+    return max(NOISE_S, _usual_check_s(campaign) or 0.0)
 
 
 def control_drifted(campaign: Campaign) -> str | None:
@@ -241,7 +248,7 @@ def control_sick(campaign: Campaign, control: Sequence[Sample]) -> bool:
 
 def check_well(campaign: Campaign, checks: Sequence[Sample]) -> bool:
     """Whether the dependency's newest answers through its proxy are as fast as in steady state."""
-    steady_s = campaign.steady.check_median_s if campaign.steady else None
+    steady_s = _usual_check_s(campaign)
     newest = tuple(sorted(checks, key=lambda sample: sample.seq)[-CHECK_WINDOW:])
     middle_s = median_latency_s(newest)
     if steady_s is None or middle_s is None or len(newest) < CHECK_WINDOW:
@@ -277,7 +284,7 @@ def exercised(campaign: Campaign) -> bool:
     """False when doses arrived at the dependency and were felt at no arm: the path is not used."""
     if campaign.ladder.kind != "latency":
         return True
-    doses = [exposure.dose for exposure in _valid(campaign) if exposure.dose is not None]
+    doses = [e.dose for e in _valid(campaign) if e.dose is not None and e.climb == campaign.face]
     known = [given for given in doses if given.felt is not None and given.delivered is not None]
     tau = max(slo.bad_ratio for slo in campaign.slos)
     if not known or any(
@@ -307,8 +314,8 @@ def gate(campaign: Campaign) -> bool | None:
 def claims(campaign: Campaign) -> tuple[Verdict, ...]:
     """A verdict for every arm that was exposed, mildest first."""
     between = bracket(campaign)
-    reached = {exposure.arm for exposure in campaign.exposures}
-    if campaign.current is not None:
+    reached = {e.arm for e in campaign.exposures if e.climb == campaign.face}
+    if campaign.current is not None and campaign.current.climb == campaign.face:
         reached.add(campaign.current.arm)
     return tuple(_verdict(campaign, between, arm) for arm in sorted(reached))
 

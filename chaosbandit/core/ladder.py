@@ -1,7 +1,8 @@
 """Severity <-> toxics: the grid of one ladder and the variant at each of its arms.
 
-A severity is seconds (latency) or a share 0..1 (errors). Grids are even in the logarithm with
-step (1 + resolution)^(1/4) and rounded to what the proxy can express, so arms never repeat.
+A severity is seconds (latency), a share 0..1 (errors) or, in simulations, a plain number. Grids are
+even in the logarithm with step (1 + resolution)^(1/4) and rounded to what the proxy can express, so
+arms never repeat.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Ladder:
 
     name: str
     proxy: str
-    kind: str  # "latency" or "errors"
+    kind: str  # "latency", "errors", or "number": no toxic at all
     mild: float
     harsh: float
     resolution: float
@@ -34,7 +35,8 @@ class Ladder:
     def variant(self, arm: int) -> Variant:
         """The sick canary of one arm (0 is the mildest)."""
         severity = self.severities[arm]
-        return Variant(self.name, self.proxy, arm, severity, (self._toxic(severity),))
+        toxics = () if self.kind == "number" else (self._toxic(severity),)
+        return Variant(self.name, self.proxy, arm, severity, toxics)
 
     def _toxic(self, severity: float) -> Toxic:
         if self.kind == "latency":
@@ -51,15 +53,19 @@ class Ladder:
 
 def text_of(kind: str, severity: float) -> str:
     """A severity of a kind of ladder in words: `190 ms`, `2.4 s`, `3.1 %`."""
+    if kind == "number":
+        return f"{severity:.4g}"
     if kind != "latency":
         return f"{severity * 100:.3g} %"
     return f"{severity * 1000:.4g} ms" if severity < 1.0 else f"{severity:.4g} s"
 
 
 def _grid(ladder: Ladder) -> tuple[float, ...]:
-    quantum = 0.001 if ladder.kind == "latency" else 1e-6
     step = math.log1p(ladder.resolution) / STEPS_PER_RESOLUTION
     n = max(1, math.ceil(math.log(ladder.harsh / ladder.mild) / step - 1e-9))
-    raw = (min(ladder.mild * math.exp(step * j), ladder.harsh) for j in range(n + 1))
+    raw = tuple(min(ladder.mild * math.exp(step * j), ladder.harsh) for j in range(n + 1))
+    if ladder.kind == "number":
+        return raw
+    quantum = 0.001 if ladder.kind == "latency" else 1e-6
     units = dict.fromkeys(max(1, round(severity / quantum)) for severity in raw)
     return tuple(round(unit * quantum, 6) for unit in units)

@@ -56,7 +56,7 @@ def opening(scenario: Scenario) -> Campaign:
     """The campaign of a run before its first event."""
     timing, rate_per_s = scenario.timing, scenario.traffic.rate_per_s
     setup_samples = rate_per_s * timing.warmup_s + judge.WASHOUT_WINDOW
-    return begin(scenario, scenario.ladder, setup_samples)
+    return begin(scenario, setup_samples)
 
 
 def decide(policy: Policy, campaign: Campaign, unresolved: int, now_s: float) -> Decided:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _DEEPEST = 40.0  # log weights never fall further below the best, so no hypothesis is lost for good
+_VISIT = 250  # samples at one arm after which the weights follow, read or not
 _WIDTHS = (0.03, 0.06, 0.1, 0.18, 0.32, 0.56, 1.0, 1.8)  # of a logistic in log severity
 
 
@@ -37,9 +38,9 @@ class Shapes:
     width: Floats
     log_prior: Floats
 
-    def p(self, arm: int, low: int = 0, high: int | None = None) -> Floats:
-        """Bad ratio at an arm for crossings low <= k < high, [crossing, shape]."""
-        u = (self.log_severities[arm] - self.log_crossings[low:high])[:, None]
+    def p(self, arm: int) -> Floats:
+        """Bad ratio at an arm, [crossing, shape]."""
+        u = (self.log_severities[arm] - self.log_crossings)[:, None]
         cliff = self.width == 0.0
         shift = np.log((self.tau - self.floor) / (self.ceiling - self.tau))
         slope = u / np.where(cliff, 1.0, self.width) + shift
@@ -53,7 +54,10 @@ class Belief:
     """The posterior; crossing k in 0..K means that arms < k hold and arms >= k break."""
 
     shapes: Shapes
-    log_weights: Floats  # [crossing, shape]
+    log_weights: Floats  # [crossing, shape], before the samples of the visit
+    visited: int | None = None  # arm whose samples are not in `log_weights` yet
+    good: int = 0
+    bad: int = 0
 
     @classmethod
     def start(cls, severities: Sequence[float], tau: float, control_ratio: float) -> Belief:
@@ -62,16 +66,15 @@ class Belief:
         return cls(shapes, np.tile(shapes.log_prior, (len(severities) + 1, 1)))
 
     def observe(self, arm: int, good: int, bad: int) -> Belief:
-        """The belief after these samples at one arm."""
+        """The belief after these samples at one arm.
+
+        Samples in a row at one arm are only counted; the weights follow when somebody reads them.
+        """
         if good == 0 and bad == 0:
             return self
-        log_bad, log_good = _log_likelihoods(self.shapes, arm)
-        weights = self.log_weights
-        if good:
-            weights = weights + good * log_good
-        if bad:
-            weights = weights + bad * log_bad
-        return replace(self, log_weights=np.maximum(weights - weights.max(), -_DEEPEST))
+        if self.visited in (None, arm) and self.good + self.bad < _VISIT:
+            return Belief(self.shapes, self.log_weights, arm, self.good + good, self.bad + bad)
+        return Belief(self.shapes, self.log_posterior, arm, good, bad)
 
     def crossing(self) -> Floats:
         """Probability of each crossing 0..K."""
@@ -87,17 +90,24 @@ class Belief:
 
     def mean_given(self, arm: int, low: int, high: int | None = None) -> float:
         """Mean bad ratio at an arm given low <= crossing < high (None: no upper bound)."""
-        weights = self._weights[low:high]
-        return float((weights * self.shapes.p(arm, low, high)).sum() / weights.sum())
+        weights, ratios = self._weights[low:high], _at_arm(self.shapes, arm)[0][low:high]
+        return float((weights * ratios).sum() / weights.sum())
 
-    def median_arm(self) -> int:
-        """The lowest arm that breaks with probability 1/2 or more (the last arm if none does)."""
-        n_arms = len(self.shapes.log_severities)
-        return min(int(np.searchsorted(self._cumulative, 0.5)), n_arms - 1)
+    @cached_property
+    def log_posterior(self) -> Floats:
+        """Bayes: log prior + counts x log likelihoods, never `_DEEPEST` below the best."""
+        if self.visited is None:
+            return self.log_weights
+        _, log_bad, log_good = _at_arm(self.shapes, self.visited)
+        weights = self.log_weights + self.good * log_good + self.bad * log_bad
+        clipped: Floats = np.maximum(weights - weights.max(), -_DEEPEST)
+        return clipped
 
     @cached_property
     def _weights(self) -> Floats:
-        weights = np.exp(self.log_weights - self.log_weights.max())
+        weights = np.exp(self.log_posterior.astype(np.float32)).astype(
+            np.float64
+        )  # a fifth of the time
         normalised: Floats = weights / weights.sum()
         return normalised
 
@@ -140,7 +150,7 @@ def _crossings(logs: Floats) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _log_likelihoods(shapes: Shapes, arm: int) -> tuple[Floats, Floats]:
-    """log p and log(1 - p) at one arm, [crossing, shape]: the slice that a sample there needs."""
+def _at_arm(shapes: Shapes, arm: int) -> tuple[Floats, Floats, Floats]:
+    """p, log p and log(1 - p) at one arm, [crossing, shape]: all that samples there need."""
     p = shapes.p(arm)
-    return np.log(p), np.log1p(-p)
+    return p, np.log(p), np.log1p(-p)

@@ -66,7 +66,7 @@ async def measured(bound_s: float, wanted: float) -> Ceiling:
     give_up_s = time.monotonic() + ENOUGH_S
     async with child_server(_MODULE) as url:
         traffic = Traffic(url, url, rate_per_s=RATES_PER_S[0], timeout_s=1.0)
-        async with OpenLoopProber(traffic, None, SystemClock()) as prober:
+        async with OpenLoopProber(traffic, {}, SystemClock()) as prober:
             await _sent(prober, 100, 20)  # connections and code paths are warm from here on
             kept = 0
             for rate in rates:

@@ -151,7 +151,8 @@ async def _samples(
         return asked[seq % len(asked)] if seq < each * len(asked) else Signal.END
 
     traffic = replace(scenario.traffic, timeout_s=min(scenario.traffic.timeout_s, ANSWER_S))
-    prober = OpenLoopProber(traffic, urls.get(Route.CHECK), SystemClock())
+    checks = {"": urls[Route.CHECK]} if Route.CHECK in urls else {}
+    prober = OpenLoopProber(traffic, checks, SystemClock())
     async with prober, aclosing(prober.stream(feed, rate_per_s * len(asked), {})) as stream:
         async for sample in stream:
             found[sample.route].append(sample)

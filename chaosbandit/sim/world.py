@@ -1,16 +1,19 @@
 """Target, injector, prober and clock of a simulated run; time moves only when the prober says so.
 
-The response curve is any callable from severity to bad ratio. Bad requests are slow and good ones
-fast, so completions overtake each other just as they do in real life.
+The response curve is any callable from severity to bad ratio, or a whole `target` is given. Bad
+requests are slow and good ones fast, so completions overtake each other just as they do in real
+life; the prober has a time-out and a pool, may be late, and somebody may interrupt the run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import math
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,9 +25,8 @@ from chaosbandit.core.scenario import Scenario
 from chaosbandit.engine import Engine
 from chaosbandit.errors import CleanupError
 from chaosbandit.ports import Feed, Injected, Signal, Sink
-
-Response = Callable[[float], float]
-"""Bad ratio of the canary at a severity (0.0 is severity 0)."""
+from chaosbandit.sim.targets import Asked, Target
+from chaosbandit.sim.targets import Response as Response
 
 
 @dataclass(slots=True)
@@ -42,7 +44,15 @@ class World:
     felt: Callable[[float], float] = lambda severity: severity
     status: Callable[[float], int] = lambda severity: 503  # of a bad response
     calls: list[str] = field(default_factory=list)
+    looked_at: str = ""
+    target: Target | None = None  # answers canary requests instead of all of the above
+    timeout_s: float = math.inf  # of one request, from its intended start
+    max_in_flight: int | None = None  # requests per route that the prober's pool can carry
+    lag_s: Callable[[int], float] = lambda in_flight: 0.0  # how late the prober sends, by its load
+    witness: Callable[[Sample], bool] | None = None  # hears all that completes; True: Ctrl-C
     _seq: int = 0
+    _in_flight: Counter[Route] = field(default_factory=Counter)
+    _overloads: int = 0
 
     # Clock
 
@@ -110,30 +120,66 @@ class World:
         self, feed: Feed, rate_per_s: float, via: Mapping[Route, str]
     ) -> AsyncGenerator[Sample]:
         """Slots 1/rate apart; samples come back in order of completion."""
-        in_flight: list[tuple[float, int, Sample]] = []
+        flying: list[tuple[float, int, Sample]] = []
         start_s, slot, ended = self.time_s, 0, False
+        self._in_flight, self._overloads = Counter(), 0
         while not ended:
             due_s = start_s + slot / rate_per_s
-            while in_flight and in_flight[0][0] <= due_s:
-                self.time_s, _, sample = heapq.heappop(in_flight)
-                yield sample
+            while flying and flying[0][0] <= due_s:
+                yield await self._landed(flying)
             self.time_s = max(self.time_s, due_s)
             self._seq, slot = self._seq + 1, slot + 1
             answer = feed(self._seq)
             if isinstance(answer, Route):
-                sample = self._sample(self._seq, answer)
-                heapq.heappush(in_flight, (due_s + sample.latency_s, self._seq, sample))
+                sample = self._sent(self._seq, answer)
+                heapq.heappush(flying, (due_s + sample.latency_s, self._seq, sample))
             ended = answer is Signal.END
-        while in_flight:
-            self.time_s, _, sample = heapq.heappop(in_flight)
-            yield sample
+        while flying:
+            yield await self._landed(flying)
+
+    def look_at(self, proxy: str) -> None:
+        """Every dependency is as well as the others."""
+        self.looked_at = proxy
 
     def health(self) -> Health:
-        """A simulated prober is never late."""
-        return Health()
+        """Of the last stream: what its pool could not carry."""
+        return Health(overloads=self._overloads)
+
+    async def _landed(self, flying: list[tuple[float, int, Sample]]) -> Sample:
+        """The next sample to complete; somebody who looks may press Ctrl-C at that moment."""
+        self.time_s, _, sample = heapq.heappop(flying)
+        self._in_flight[sample.route] -= 1
+        if self.witness is not None and self.witness(sample):
+            self.witness = None  # once is enough
+            task = asyncio.current_task()
+            assert task is not None, "a stream runs in a task"
+            task.cancel()
+            await asyncio.sleep(0)
+        return sample
+
+    def _sent(self, seq: int, route: Route) -> Sample:
+        """One request, unless the pool is full; times out and starts late as real ones do."""
+        waiting, due_s = self._in_flight[route], self.time_s
+        self._in_flight[route] += 1
+        if self.max_in_flight is not None and waiting >= self.max_in_flight:
+            self._overloads += 1
+            return Sample(seq, route, due_s, due_s, 0.0, Outcome.OVERLOAD)
+        sample, lag_s = self._sample(seq, route), self.lag_s(waiting)
+        if lag_s or sample.latency_s >= self.timeout_s:
+            late = replace(sample, started_s=due_s + lag_s, latency_s=sample.latency_s + lag_s)
+            return late if late.latency_s < self.timeout_s else self._timed_out(late)
+        return sample
+
+    def _timed_out(self, sample: Sample) -> Sample:
+        return replace(sample, latency_s=self.timeout_s, outcome=Outcome.TIMEOUT, status=None)
 
     def _sample(self, seq: int, route: Route) -> Sample:
         now_s, severity = self.time_s, self.severity
+        if route is Route.CANARY and self.target is not None:
+            asked = Asked(severity, now_s, self._in_flight[route] - 1)
+            answer = self.target(asked, self.rng)
+            outcome = Outcome.RESPONSE
+            return Sample(seq, route, now_s, now_s, answer.latency_s, outcome, answer.status)
         if route is Route.CHECK:
             latency_s, bad = 0.005 + self.delivered(severity), False
         elif route is Route.CONTROL:

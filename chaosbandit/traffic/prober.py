@@ -38,12 +38,15 @@ class OpenLoopProber:
     def __init__(
         self,
         traffic: Traffic,
-        check_url: str | None,
+        checks: Mapping[str, str],  # proxy -> URL of its dependency
         clock: Clock,
         check_timeout_s: float | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
-        self._targets = _targets(traffic, check_url, check_timeout_s)
+        self._targets = _targets(traffic)
+        timeout_s = check_timeout_s or traffic.timeout_s
+        # A plain GET: the dependency must not be sent the secrets meant for the service.
+        self._checks = {proxy: Target(url, timeout_s) for proxy, url in checks.items()}
         self._clock = clock
         self._max_in_flight = max_in_flight
         self._pools: dict[Route, Pool] = {}
@@ -56,7 +59,10 @@ class OpenLoopProber:
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
         try:
-            await self._aim({})  # wrong URLs are refused here, files of libraries are read here
+            for proxy in self._checks:  # wrong URLs are refused here
+                self.look_at(proxy)
+                await self._aim({})
+            await self._aim({})  # files of libraries are read here
         except BaseException:
             await self._close_pools()
             raise
@@ -92,6 +98,11 @@ class OpenLoopProber:
         finally:
             await _cancelled(running)
 
+    def look_at(self, proxy: str) -> None:
+        """As `ports.Prober.look_at`; a proxy without a check leaves the route as it was."""
+        if proxy in self._checks:
+            self._targets[Route.CHECK] = self._checks[proxy]
+
     def health(self) -> Health:
         """Of the last stream, or of the running one until now."""
         return self._vitals.health()
@@ -105,7 +116,7 @@ class OpenLoopProber:
         """A route whose address changed gets new connections: none to the old one is used again."""
         for route, target in self._targets.items():
             pool = self._pools.get(route)
-            if pool is not None and pool.via == via.get(route):
+            if pool is not None and (pool.target, pool.via) == (target, via.get(route)):
                 continue
             if pool is not None:
                 await pool.close()
@@ -172,17 +183,11 @@ def _timed(sample: Sample, latency_s: float, timeout_s: float) -> Sample:
     return replace(sample, latency_s=latency_s)
 
 
-def _targets(
-    traffic: Traffic, check_url: str | None, check_timeout_s: float | None
-) -> dict[Route, Target]:
+def _targets(traffic: Traffic) -> dict[Route, Target]:
     canary = Target(
         traffic.url, traffic.timeout_s, traffic.method, traffic.headers, traffic.fresh_connections
     )
-    targets = {Route.CANARY: canary, Route.CONTROL: replace(canary, url=traffic.control_url)}
-    if check_url is not None:
-        # A plain GET: the dependency must not be sent the secrets meant for the service.
-        targets[Route.CHECK] = Target(check_url, check_timeout_s or traffic.timeout_s)
-    return targets
+    return {Route.CANARY: canary, Route.CONTROL: replace(canary, url=traffic.control_url)}
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -47,7 +47,7 @@ GOOD_BROKE = math.log((1 - Q_BROKE) / (1 - TAU))
 
 def start(*slos: SLO, block: int | None = None) -> Campaign:
     asked = scenario(*slos, over=ladder(0.1, 0.2), search=Search(block=block))
-    return fold(begin(asked, asked.ladder), header())
+    return fold(begin(asked), header())
 
 
 def fold(campaign: Campaign, *events: Event) -> Campaign:
@@ -102,16 +102,16 @@ def test_a_campaign_begins_with_nothing() -> None:
 
 
 def test_steady_samples_are_kept_per_route_and_charged() -> None:
-    checks = Observed(Phase.STEADY, None, (sample(7, route=Route.CHECK),))
+    checks = Observed(Phase.STEADY, None, (sample(7, route=Route.CHECK),), "inventory")
     campaign = fold(start(), seen(None, False, True, phase=Phase.STEADY), checks)
     assert [each.seq for each in campaign.steady_samples[Route.CANARY]] == [0, 1]
-    assert len(campaign.steady_samples[Route.CHECK]) == 1
+    assert len(campaign.steady_checks["inventory"]) == 1
     assert campaign.tallies[Route.CANARY] == Tally(2, (1,), 1)
     assert campaign.budget_left() == 999
 
 
 def test_the_measured_steady_state_sets_the_block_and_the_models_floor() -> None:
-    event = SteadyStateMeasured(True, "", (0.004,), 8, 0.03, 0.005, 4.0)
+    event = SteadyStateMeasured(True, "", (0.004,), 8, 0.03, {"inventory": 0.005}, 4.0)
     campaign = fold(start(), event)
     assert campaign.steady == event
     assert campaign.certificate.block == campaign.one_sided.block == 8

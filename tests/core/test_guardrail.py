@@ -25,7 +25,7 @@ def campaign(asked: Scenario, spent: int = 0, bad_at: int | None = None) -> Camp
         beliefs = tuple(belief.observe(safe, 400, 0) for belief in started.beliefs)
     else:
         beliefs = tuple(belief.observe(bad_at, 0, 5) for belief in started.beliefs)
-    return replace(started, beliefs=beliefs)
+    return started.with_climb(beliefs=beliefs)
 
 
 def expose(

@@ -54,7 +54,7 @@ def measured(asked: Scenario, check_s: float | None = 0.005) -> Campaign:
     campaign = steady(asked, row(100), row(100))
     if check_s is not None:
         checks = tuple(row(5, route=Route.CHECK, latency_s=check_s))
-        campaign = apply(campaign, Observed(Phase.STEADY, None, checks))
+        campaign = apply(campaign, Observed(Phase.STEADY, None, checks, "inventory"))
     return apply(campaign, judge.steady_measured(campaign, True, "", 5.0))
 
 
@@ -135,7 +135,7 @@ def test_a_burst_is_seen_in_order_of_sending_however_late_its_samples_come_back(
 def test_checks_are_no_failures_of_the_target() -> None:
     campaign = measured(scenario())
     checks = tuple(sample(900 + n, bad=True, route=Route.CHECK) for n in range(9))
-    assert judge.longest_burst(apply(campaign, Observed(Phase.STEADY, None, checks))) == 0
+    assert judge.longest_burst(apply(campaign, Observed(Phase.STEADY, None, checks, "inventory"))) == 0
 
 
 def test_what_later_exposures_are_compared_with() -> None:
@@ -143,12 +143,12 @@ def test_what_later_exposures_are_compared_with() -> None:
     slow = [sample(seq, latency_s=0.4 if seq >= 94 else 0.02) for seq in range(100)]
     campaign = steady(asked, slow, row(100, 4))
     checks = tuple(row(3, route=Route.CHECK, latency_s=0.007))
-    campaign = apply(campaign, Observed(Phase.STEADY, None, checks))
+    campaign = apply(campaign, Observed(Phase.STEADY, None, checks, "inventory"))
     found = judge.steady_measured(campaign, True, "fine", 9.0)
     assert (found.met, found.why, found.now_s) == (True, "fine", 9.0)
     assert found.control_bad_ratios == (0.04, 0.0)
     assert found.canary_p95_s == 0.4
-    assert found.check_median_s == 0.007
+    assert found.check_medians_s == {"inventory": 0.007}
     assert found.block == 24
 
 
@@ -400,7 +400,7 @@ def test_a_path_is_exercised_when_a_dose_was_felt_somewhere(
         campaign = exposed(campaign, 0, Purpose.SEARCH, 5, 0, given)
     if broke:
         arms = (Arm(9, (9,), 9), *campaign.arms[1:])
-        campaign = replace(campaign, arms=arms)
+        campaign = campaign.with_climb(arms=arms)
     assert judge.exercised(campaign) == expected
 
 

@@ -60,7 +60,7 @@ class Story:
             guardrails=Guardrails(max_severity=cap),
             require={"slow-inventory": gate},
         )
-        self.campaign = begin(scenario, LADDER)
+        self.campaign = begin(scenario)
         self.moments: list[tuple[Event, Campaign]] = []
         self.now_s = 100.0
         self._seq = 0
@@ -101,7 +101,9 @@ class Story:
     def steady(self, met: bool = True) -> Story:
         self.send(Phase.STEADY, Route.CONTROL, 40).send(Phase.STEADY, Route.CANARY, 40)
         why = "every SLO holds" if met else "latency is not met on the canary route: 30 of 100 bad"
-        return self.tell(SteadyStateMeasured(met, why, (0.01, 0.01), 1, 0.006, 0.002, self.now_s))
+        return self.tell(
+            SteadyStateMeasured(met, why, (0.01, 0.01), 1, 0.006, {"inventory": 0.002}, self.now_s)
+        )
 
     def inject(self, severity: float, purpose: Purpose, samples: int) -> Story:
         arm = min(range(len(LADDER.severities)), key=lambda a: abs(LADDER.severities[a] - severity))

@@ -58,7 +58,7 @@ SAMPLES = tuple(
 )
 EVENTS: tuple[Event, ...] = (
     STARTED,
-    SteadyStateMeasured(True, "holds", (0.01, 1 / 3), 4, 0.006, None, 13.0),
+    SteadyStateMeasured(True, "holds", (0.01, 1 / 3), 4, 0.006, {"inventory": 1 / 7}, 13.0),
     Decided(1, Expose(VARIANT, 40, Purpose.HELD, (0.01, 0.02), None, "halves"), 0, 13.5),
     EXPOSED,
     Observed(Phase.MEASURE, 1, SAMPLES),

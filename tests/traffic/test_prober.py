@@ -143,7 +143,10 @@ async def opened(
     url: str, check: str | None = None, in_flight: int = 1000, **changes: Any
 ) -> AsyncIterator[OpenLoopProber]:
     async with OpenLoopProber(
-        traffic(url, **changes), check, SystemClock(), max_in_flight=in_flight
+        traffic(url, **changes),
+        {} if check is None else {"service": check},
+        SystemClock(),
+        max_in_flight=in_flight,
     ) as prober:
         yield prober
 
@@ -176,7 +179,7 @@ def others() -> set[asyncio.Task[Any]]:
 
 
 def test_is_a_prober() -> None:
-    prober: Prober = OpenLoopProber(traffic("http://localhost/"), None, SystemClock())
+    prober: Prober = OpenLoopProber(traffic("http://localhost/"), {}, SystemClock())
     assert prober.health().overloads == 0
 
 

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.evidence import Certificate
+from chaosbandit.core.evidence import Certificate, entropy_rate
 from chaosbandit.core.model import Decision, Expose, Purpose
 from chaosbandit.core.policies import ended, highest_arm, register, top_arm
 from chaosbandit.core.response import Belief
@@ -221,12 +221,6 @@ class _Reading:
         block, limit = self.campaign.certificate.block, self.campaign.scenario.search.max_samples
         samples = -(-samples // block) * block
         return samples if limit is None else min(samples, limit - self.campaign.spent_samples)
-
-
-def entropy_rate(p: float, tau: float) -> float:
-    """Relative entropy of Bernoulli ratios: the evidence a sample is worth on average."""
-    rate = (p * math.log(p / tau) if p else 0.0) + (1 - p) * math.log((1 - p) / (1 - tau))
-    return max(rate, _SLACK)
 
 
 @lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ from chaosbandit.core.model import Expose, Purpose, Stop
 from chaosbandit.core.policies import names, policy
 from chaosbandit.core.scenario import Guardrails, Search
 from chaosbandit.errors import UsageError
+from tests.policy_steps import begun, fold
 
 TAU = 0.01
 
@@ -33,18 +34,18 @@ def after(loop: ModuleType, campaign: Any, arm: int, good: int, bad: int = 0, **
     flags = np.array([[i < bad] for i in range(good + bad)])
     variant = campaign.ladder.variant(arm)
     batch = {"purpose": Purpose.SEARCH, **batch}
-    return loop.fold(campaign, Expose(variant, good + bad, **batch), flags)
+    return fold(campaign, Expose(variant, good + bad, **batch), flags)
 
 
 def test_policies_are_found_by_name() -> None:
     assert set(names()) >= {"certify", "ramp"}
     assert policy("certify").name == "certify"
-    with pytest.raises(UsageError, match=r"found 'certfy', wanted one of: certify, ramp"):
+    with pytest.raises(UsageError, match=r"found 'certfy', wanted one of: (.*, )?certify, "):
         policy("certfy")
 
 
 def test_it_starts_with_a_look_at_the_mildest_arm(loop: ModuleType) -> None:
-    first = exposed(loop.start(loop.scenario_of(), (0.001,), 0.0))
+    first = exposed(begun(loop.scenario_of(), (0.001,), 0.0))
     assert (first.variant.arm, first.purpose, first.bets) == (0, Purpose.SEARCH, ())
     assert first.stop_after_bad == 2
     assert first.why == "start with the mildest, 1 s"
@@ -53,14 +54,14 @@ def test_it_starts_with_a_look_at_the_mildest_arm(loop: ModuleType) -> None:
 def test_it_climbs_no_further_than_the_escalation_factor(loop: ModuleType) -> None:
     for factor in (1.5, 2.0, 4.0):
         scenario = loop.scenario_of(search=Search(escalation=factor))
-        campaign = after(loop, loop.start(scenario, (0.001,), 0.0), 0, 5)
+        campaign = after(loop, begun(scenario, (0.001,), 0.0), 0, 5)
         severity = exposed(campaign).variant.severity
         assert factor / 1.03 < severity <= factor
 
 
 def test_it_climbs_one_arm_where_the_grid_is_coarser_than_the_factor(loop: ModuleType) -> None:
     scenario = loop.scenario_of(search=Search(escalation=1.0))
-    campaign = after(loop, loop.start(scenario, (0.001,), 0.0), 0, 5)
+    campaign = after(loop, begun(scenario, (0.001,), 0.0), 0, 5)
     assert exposed(campaign).variant.arm == 1
 
 
@@ -96,7 +97,7 @@ def test_a_target_that_breaks_at_once_is_said_to(loop: ModuleType) -> None:
 
 def test_a_cap_under_the_mildest_severity_is_refused(loop: ModuleType) -> None:
     scenario = loop.scenario_of(guardrails=Guardrails(max_severity=0.5))
-    stop = decide(loop.start(scenario, (0.001,), 0.0))
+    stop = decide(begun(scenario, (0.001,), 0.0))
     assert stop == Stop("guardrails.max_severity: found 500 ms, wanted at least 1 s")
 
 
@@ -108,7 +109,7 @@ def test_it_gives_up_when_the_samples_are_spent(loop: ModuleType) -> None:
 
 
 def test_it_says_so_when_no_crossing_is_left(loop: ModuleType) -> None:
-    campaign = loop.start(loop.scenario_of(), (0.001,), 0.0)
+    campaign = begun(loop.scenario_of(), (0.001,), 0.0)
     campaign = after(loop, campaign, 50, 500, purpose=Purpose.HELD, bets=(0.001,))
     campaign = after(loop, campaign, 20, 0, 9, purpose=Purpose.BROKE, bets=(0.5,))
     stop = decide(campaign)
@@ -118,7 +119,7 @@ def test_it_says_so_when_no_crossing_is_left(loop: ModuleType) -> None:
 
 def near_the_end(loop: ModuleType, **start: Any) -> Any:
     """A cliff between two neighbours that only needs certifying."""
-    campaign = loop.start(loop.scenario_of(**start.get("scenario", {})), (0.001,), 0.0)
+    campaign = begun(loop.scenario_of(**start.get("scenario", {})), (0.001,), 0.0)
     campaign = replace(campaign, setup_samples=start.get("setup_samples", 0.0))
     for arm, good, bad in [(0, 5, 0), (96, 40, 0), (98, 60, 0), (100, 0, 3)]:
         campaign = after(loop, campaign, arm, good, bad)
@@ -173,7 +174,7 @@ def test_costly_moves_finish_the_standing_arm_first(loop: ModuleType) -> None:
 def test_an_undecided_arm_is_settled_before_moving_when_moving_costs(loop: ModuleType) -> None:
     arms = {}
     for setup in (0.0, 100.0):
-        campaign = loop.start(loop.scenario_of(), (0.001,), setup)
+        campaign = begun(loop.scenario_of(), (0.001,), setup)
         for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 5, 0), (80, 25, 1)]:
             campaign = after(loop, campaign, arm, good, bad)
         arms[setup] = exposed(campaign).variant.arm
@@ -183,7 +184,7 @@ def test_an_undecided_arm_is_settled_before_moving_when_moving_costs(loop: Modul
 def test_harm_that_counts_makes_it_look_lower(loop: ModuleType) -> None:
     arms = []
     for cost_of_bad in (0.0, 10.0, 1000.0):
-        campaign = loop.start(loop.scenario_of(search=Search(cost_of_bad=cost_of_bad)), (0.001,), 0)
+        campaign = begun(loop.scenario_of(search=Search(cost_of_bad=cost_of_bad)), (0.001,), 0)
         for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 0, 2)]:
             campaign = after(loop, campaign, arm, good, bad)
         arms.append(exposed(campaign).variant.arm)
@@ -192,7 +193,7 @@ def test_harm_that_counts_makes_it_look_lower(loop: ModuleType) -> None:
 
 def test_batches_are_whole_blocks(loop: ModuleType) -> None:
     scenario = loop.scenario_of(search=Search(block=4))
-    campaign = loop.start(scenario, (0.001,), 0.0)
+    campaign = begun(scenario, (0.001,), 0.0)
     rng, purposes = default_rng(3), set()
     response = loop.response_of("cliff", 30.0, TAU)
     while isinstance(batch := decide(campaign), Expose):
@@ -200,7 +201,7 @@ def test_batches_are_whole_blocks(loop: ModuleType) -> None:
         assert batch.samples % 4 == 0
         assert batch.purpose is Purpose.SEARCH or batch.stop_after_bad is None
         bad = loop.independent(response(batch.variant.severity), batch.samples, rng)
-        campaign = loop.fold(campaign, batch, bad)
+        campaign = fold(campaign, batch, bad)
     assert batch.answered
     assert purposes == set(Purpose)
 

@@ -1,0 +1,331 @@
+"""Whole campaigns without a network: thousands a minute, on the fold and the policies of real runs.
+
+A trial asks `core.replay.decide` and folds with `core.campaign`, as the engine does. What it leaves
+out is time between sending and knowing: every sample is resolved at once, none is late, no exposure
+void. `chaosbandit.sim.world` has all that, sample by sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from chaosbandit._version import __version__
+from chaosbandit.core import judge
+from chaosbandit.core.campaign import (
+    Campaign,
+    ExposureEnded,
+    ExposureStarted,
+    RunStarted,
+    SteadyStateMeasured,
+    apply,
+    begin,
+    charged,
+    measured,
+)
+from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.model import Dose, Expose, Health, Stop, Validity, Variant
+from chaosbandit.core.policies import Policy
+from chaosbandit.core.policies import policy as policy_of
+from chaosbandit.core.replay import decide
+from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
+from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+
+Mask = NDArray[np.bool_]
+Draw = Callable[[Variant, int, Generator], Mask]
+"""Bad flags [sample, SLO] of so many requests at a variant, in order of sending."""
+
+RATE_PER_S = 50.0
+LONGEST = 10_000_000  # samples after which a trial without `max_samples` gives up
+_PLENTY = 10**12  # an error budget no trial can spend
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What moving and sending cost in time, and which requests an exposure spends on warming up."""
+
+    rate_per_s: float = RATE_PER_S
+    setup_s: float = 0.0  # per exposure, whatever is sent in it
+    warmup_samples: int = 0  # per exposure; charged to the budget, never evidence
+    longest_s: float = math.inf  # an exposure that lasts longer is injected anew
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedRun:
+    """What one simulated campaign found and what it cost."""
+
+    held: float | None  # highest severity certified to hold
+    broke: float | None  # lowest severity certified to break
+    samples: int  # measured requests
+    bad_samples: int  # bad in at least one SLO; warm-up included
+    exposures: int  # injections; extending a standing one is free
+    reason: str
+    answered: bool
+    duration_s: float
+    decisions: int
+    campaign: Campaign = field(repr=False)
+
+
+def simulate(
+    response: Callable[[float], float],
+    *,
+    low: float,
+    high: float,
+    objective: float,
+    baseline_bad_ratio: float = 0.0,
+    policy: str | Policy = "certify",
+    confidence: float = 0.95,
+    resolution: float = 0.10,
+    seed: int = 0,
+    max_samples: int | None = None,
+    budget_bad: int | None = None,
+    setup_s: float = 0.0,
+) -> SimulatedRun:
+    """One campaign of a policy against a response curve.
+
+    Args:
+        response: bad ratio (0..1) by severity; any callable, monotone or not.
+        low, high: the ladder's ends, in any unit.
+        objective: share of requests that must be good, 0..1.
+        baseline_bad_ratio: bad ratio without a fault; no severity has a lower one.
+        policy: the name of a policy, or a policy.
+        confidence: 1 - delta, of the claim that the bracket holds the breaking point.
+        resolution: the bracket asked for: broke <= (1 + resolution) x held.
+        seed: of the policy's choices and of the samples.
+        max_samples: measured requests to give up after (default ten million).
+        budget_bad: bad requests that may be caused; None is no limit.
+        setup_s: seconds an injection costs beside its samples, which are sent at 50/s.
+
+    Raises:
+        ValueError: an argument is outside of its range.
+    """
+    scenario = scenario_of(
+        low, high, objective, confidence, resolution, policy, max_samples, budget_bad
+    )
+    _refuse("baseline_bad_ratio", baseline_bad_ratio, 0.0 <= baseline_bad_ratio <= 1.0)
+    _refuse("setup_s", setup_s, 0.0 <= setup_s < math.inf)
+    return trial(
+        scenario,
+        drawn(response, baseline_bad_ratio),
+        policy=policy_of(policy) if isinstance(policy, str) else policy,
+        seed=seed,
+        control_bad_ratios=(baseline_bad_ratio,),
+        toll=Toll(setup_s=setup_s),
+    )
+
+
+def trial(
+    scenario: Scenario,
+    draw: Draw,
+    *,
+    policy: Policy,
+    seed: int,
+    control_bad_ratios: Sequence[float],
+    toll: Toll | None = None,
+) -> SimulatedRun:
+    """One campaign of any scenario, with several SLOs and ladders where it has them."""
+    loop = _Trial(scenario, draw, policy, seed, tuple(control_bad_ratios), toll or Toll())
+    return loop.run()
+
+
+def drawn(response: Callable[[float], float], baseline_bad_ratio: float = 0.0) -> Draw:
+    """Independent failures of one SLO, by a response curve."""
+
+    def draw(variant: Variant, samples: int, rng: Generator) -> Mask:
+        ratio = response(variant.severity)
+        if not 0.0 <= ratio <= 1.0:
+            found = f"response({variant.severity:g}): found {ratio:g}"
+            raise ValueError(f"{found}, wanted a bad ratio from 0 to 1")
+        ratio = max(ratio, baseline_bad_ratio)
+        return (rng.random(samples) < ratio)[:, None]
+
+    return draw
+
+
+def scenario_of(
+    low: float,
+    high: float,
+    objective: float,
+    confidence: float = 0.95,
+    resolution: float = 0.10,
+    policy: str | Policy = "certify",
+    max_samples: int | None = None,
+    budget_bad: int | None = None,
+) -> Scenario:
+    """A scenario with one ladder of plain numbers and one SLO; only the search matters in it."""
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"low, high: found {low:g} and {high:g}, wanted 0 < low < high")
+    _refuse("objective", objective, 0.0 < objective < 1.0)
+    _refuse("confidence", confidence, 0.0 < confidence < 1.0)
+    _refuse("resolution", resolution, 0.0 < resolution <= 10.0)
+    _refuse("max_samples", max_samples or 0, max_samples is None or max_samples > 0)
+    _refuse("budget_bad", budget_bad or 0, budget_bad is None or budget_bad >= 0)
+    slo = SLO("simulated", SLI("any"), objective)
+    allowed = _PLENTY if budget_bad is None else budget_bad
+    budget = ErrorBudget(30 * 86400.0, 1, allowed / slo.bad_ratio)
+    return Scenario(
+        name="simulated",
+        toxiproxy="",
+        topology="edge",
+        proxies=(Proxy("simulated", ""),),
+        traffic=Traffic("", "", RATE_PER_S, 2.0),
+        slos=(slo,),
+        budget=budget,
+        ladders=(Ladder("simulated", "simulated", "number", low, high, resolution),),
+        search=Search(
+            policy=policy if isinstance(policy, str) else policy.name,
+            confidence=confidence,
+            resolution=resolution,
+            max_samples=LONGEST if max_samples is None else max_samples,
+            max_duration_s=math.inf,
+        ),
+        guardrails=Guardrails(max_unresolved=0),
+        timing=Timing(warmup_s=0.0, warmup_samples=0),
+    )
+
+
+_WANTED = {
+    "objective": "a share between 0 and 1, such as 0.99",
+    "confidence": "a share between 0 and 1, such as 0.95",
+    "resolution": "a share above 0, such as 0.1",
+    "baseline_bad_ratio": "a share from 0 to 1",
+    "max_samples": "at least 1",
+    "budget_bad": "at least 0",
+    "setup_s": "seconds, at least 0",
+}
+
+
+def _refuse(name: str, found: float, fits: bool) -> None:
+    if not fits:
+        raise ValueError(f"{name}: found {found:g}, wanted {_WANTED[name]}")
+
+
+class _Trial:
+    """The state of one: decide, inject, draw, cut, fold."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        draw: Draw,
+        policy: Policy,
+        seed: int,
+        control_bad_ratios: tuple[float, ...],
+        toll: Toll,
+    ) -> None:
+        self.draw, self.policy, self.toll = draw, policy, toll
+        self.rng = np.random.default_rng([seed, 0, 1])  # decisions have [seed, number]
+        self.now_s, self.since_s = 0.0, 0.0
+        header = RunStarted("simulated", scenario.name, seed, __version__, 0.0, 0.0, "", "", "")
+        setup_samples = toll.setup_s * toll.rate_per_s + toll.warmup_samples
+        block = scenario.search.block or 1
+        steady = SteadyStateMeasured(True, "", control_bad_ratios, block, 0.0, {}, 0.0)
+        self.campaign = apply(apply(begin(scenario, setup_samples), header), steady)
+
+    def run(self) -> SimulatedRun:
+        """To the end."""
+        while True:
+            decided = decide(self.policy, self.campaign, 0, self.now_s)
+            self.campaign = apply(self.campaign, decided)
+            decision = decided.decision
+            if isinstance(decision, Stop):
+                return self._ended(decision)
+            self._expose(decision.variant)
+            self._measure(decided.n, decision)
+
+    def _expose(self, variant: Variant) -> None:
+        """Have the variant in place: stay where it stands, or end that exposure and begin one."""
+        stands = self.campaign.standing == variant.arm
+        if stands and self.now_s - self.since_s < self.toll.longest_s:
+            return
+        self._end_exposure()
+        n = len(self.campaign.exposures) + 1
+        started = ExposureStarted(n, variant.arm, variant.severity, "", self.now_s, variant.ladder)
+        self.campaign = apply(self.campaign, started)
+        self.now_s += self.toll.setup_s
+        self.since_s = self.now_s
+        if self.toll.warmup_samples:
+            self._warm_up(variant)
+
+    def _warm_up(self, variant: Variant) -> None:
+        bad = self.draw(variant, self.toll.warmup_samples, self.rng)
+        self.campaign = charged(self.campaign, bad)
+        self.now_s += self.toll.warmup_samples / self.toll.rate_per_s
+
+    def _end_exposure(self) -> None:
+        current = self.campaign.current
+        if current is None:
+            return
+        ended = ExposureEnded(
+            current.n,
+            current.arm,
+            Validity(True),
+            Dose(current.severity),
+            Health(),
+            0,
+            None,
+            self.now_s,
+        )
+        self.campaign = apply(self.campaign, ended)
+
+    def _measure(self, number: int, decision: Expose) -> None:
+        """Send the batch until bad samples, the budget or a certificate that closes end it."""
+        bad = self.draw(decision.variant, decision.samples, self.rng)
+        if decision.stop_after_bad is not None:
+            bad = _until(np.asarray(bad.any(axis=1)), decision.stop_after_bad, bad)
+        for slo, left in enumerate(_left(self.campaign)):
+            bad = _until(bad[:, slo], left, bad)
+        after = measured(self.campaign, number, bad)
+        if _claims(after) != _claims(self.campaign):
+            bad = self._until_closed(number, bad, _claims(self.campaign))
+            after = measured(self.campaign, number, bad)
+        self.campaign = after
+        self.now_s += len(bad) / self.toll.rate_per_s
+
+    def _until_closed(self, number: int, bad: Mask, claims: tuple[int | None, int | None]) -> Mask:
+        """The shortest beginning that changes what is claimed: evidence seen once stays seen."""
+        block = self.campaign.certificate.block
+        low, high = 0, math.ceil(len(bad) / block)
+        while high - low > 1:
+            middle = (low + high) // 2
+            changed = _claims(measured(self.campaign, number, bad[: middle * block])) != claims
+            low, high = (low, middle) if changed else (middle, high)
+        return bad[: high * block]
+
+    def _ended(self, stop: Stop) -> SimulatedRun:
+        self._end_exposure()
+        campaign = self.campaign
+        brackets = [judge.bracket(each) for each in campaign.each()]
+        tally = campaign.tallies
+        return SimulatedRun(
+            held=brackets[0].held,
+            broke=brackets[0].broke,
+            samples=campaign.spent_samples,
+            bad_samples=sum(each.any_bad for each in tally.values()),
+            exposures=len(campaign.exposures),
+            reason=stop.reason,
+            answered=stop.answered,
+            duration_s=self.now_s,
+            decisions=len(campaign.decisions),
+            campaign=campaign,
+        )
+
+
+def _left(campaign: Campaign) -> list[int]:
+    """Bad samples that may still happen, per SLO."""
+    allowed = campaign.scenario.budget.allowed
+    return [max(1, allowed(slo) - campaign.spent_bad(s)) for s, slo in enumerate(campaign.slos)]
+
+
+def _until(flags: Mask, limit: int, bad: Mask) -> Mask:
+    """The batch up to the sample that is number `limit` among the flagged ones."""
+    ends = np.flatnonzero(flags)
+    return bad[: ends[limit - 1] + 1] if len(ends) >= limit else bad
+
+
+def _claims(campaign: Campaign) -> tuple[int | None, int | None]:
+    return campaign.certificate.held_arm, campaign.certificate.broke_arm

@@ -1,0 +1,40 @@
+"""What no method can beat: samples that any search needs on average, for a given response curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from chaosbandit.core.evidence import entropy_rate, within
+from chaosbandit.sim.trial import scenario_of
+
+
+def limit(
+    response: Callable[[float], float],
+    *,
+    low: float,
+    high: float,
+    objective: float,
+    baseline_bad_ratio: float = 0.0,
+    confidence: float = 0.95,
+    resolution: float = 0.10,
+) -> float:
+    """Samples that every method needs on average to certify a bracket on the ladder's grid.
+
+    For a closing pair (l, h): kl(delta, 1 - delta) / kl(p_l, tau) + the same for h (Garivier &
+    Kaufmann 2016; Garivier, Menard & Rossi 2017 for the monotone case); the least over the pairs
+    that the resolution allows. Infinite where no pair straddles tau. Arguments as of `simulate`.
+    """
+    scenario = scenario_of(low, high, objective, confidence, resolution)
+    severities, tau = scenario.ladder.severities, scenario.slos[0].bad_ratio
+    ratios = [max(response(severity), baseline_bad_ratio) for severity in severities]
+    needed = entropy_rate(1.0 - confidence, confidence)
+    costs = [needed / entropy_rate(ratio, tau) for ratio in ratios]
+    best = math.inf
+    for lower in range(len(severities) - 1):
+        upper = lower + 1
+        while upper < len(severities) and within(severities, lower, upper, resolution):
+            if ratios[lower] < tau < ratios[upper]:
+                best = min(best, costs[lower] + costs[upper])
+            upper += 1
+    return best
