@@ -22,6 +22,7 @@ from chaosbandit.core.campaign import (
     Campaign,
     Decided,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     ExposureStarted,
     Observed,
@@ -37,6 +38,7 @@ from chaosbandit.core.model import (
     Route,
     Stop,
     Validity,
+    Variant,
 )
 from chaosbandit.core.policies import Policy
 from chaosbandit.core.replay import decide, opening
@@ -184,10 +186,11 @@ class Engine:
             return Ending(pulled, Exit.GUARDRAIL)
         await self._probing.steady_state()
         while True:
+            self._let_evidence_expire()
             decided = self._decide(unresolved=0)
             self._record(decided)
             if isinstance(decided.decision, Stop):
-                if judge.bracket(self.campaign).broke is not None:
+                if any(judge.bracket(each).broke is not None for each in self.campaign.each()):
                     await self._probing.still_steady()
                 return self._stop(decided.decision)
             pulled = await self._pulled() or await self._expose(decided.n, decided.decision)
@@ -200,6 +203,12 @@ class Engine:
             clump = judge.clumped(self.campaign)
             if clump:
                 return self._clumped(clump)
+
+    def _let_evidence_expire(self) -> None:
+        now_s = self.clock.now_s()
+        why = judge.expired(self.campaign, now_s)
+        if why is not None:
+            self._record(EvidenceExpired(why, now_s))
 
     def _decide(self, unresolved: int) -> Decided:
         """The next decision; recorded by whoever carries it out."""
@@ -216,14 +225,16 @@ class Engine:
     def _stop(self, decision: Stop) -> Ending:
         if decision.by_guardrail:
             return Ending(decision.reason, Exit.GUARDRAIL)
-        if not judge.exercised(self.campaign):
+        unused = [each.ladder for each in self.campaign.each() if not judge.exercised(each)]
+        if unused:
+            of = f" for {unused[0].name}" if len(self.campaign.climbs) > 1 else ""
             reason = (
-                "path not exercised: doses arrived at the dependency and no request felt them; "
-                "the traffic's URL may be served without it (a cache, a fallback, another route)"
+                f"path not exercised{of}: doses arrived at the dependency and no request felt "
+                "them; the traffic's URL may be served without it (a cache, a fallback, another "
+                "route)"
             )
             return Ending(reason, Exit.INCONCLUSIVE)
-        gate = judge.gate(self.campaign)
-        if gate is False:
+        if any(judge.gate(each) is False for each in self.campaign.each()):
             return Ending(decision.reason, Exit.GATE_FAILED, decision.answered)
         code = Exit.ANSWERED if decision.answered else Exit.INCONCLUSIVE
         return Ending(decision.reason, code, decision.answered)
@@ -241,7 +252,10 @@ class Engine:
         sending = self._sending(Batch(number, decision))
         validity, health = Validity(False, "interrupted"), Health()
         try:
-            self._record(ExposureStarted(n, variant.arm, variant.severity, fault.name, now_s))
+            started = ExposureStarted(
+                n, variant.arm, variant.severity, fault.name, now_s, variant.ladder
+            )
+            self._record(started)
             async with self.safety.guard(fault), self.injector.inject(fault) as injected:
                 sending.started_s = self.clock.now_s()
                 via = {Route.CANARY: injected.address} if injected.address else {}
@@ -307,11 +321,11 @@ class Engine:
             warmup_samples=warmup,
         )
 
-    def _extend(self, unresolved: int, arm: int) -> tuple[int, Decision]:
+    def _extend(self, unresolved: int, standing: Variant) -> tuple[int, Decision]:
         """Ask again while the variant stands; only a decision to stay is recorded."""
         decided = self._decide(unresolved)
         decision = decided.decision
-        if isinstance(decision, Expose) and decision.variant.arm == arm:
+        if isinstance(decision, Expose) and decision.variant.same_as(standing):
             self._record(decided)
         return decided.n, decision
 

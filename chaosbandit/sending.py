@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign, Observed
 from chaosbandit.core.dispatch import Mix, SendOrder
-from chaosbandit.core.model import Decision, Expose, Phase, Purpose, Route, Sample
+from chaosbandit.core.model import Decision, Expose, Phase, Purpose, Route, Sample, Variant
 from chaosbandit.core.slo import bad_flags
 from chaosbandit.ports import Signal
 
@@ -46,7 +46,7 @@ class Sending:
     now_s: Callable[[], float]
     campaign: Callable[[], Campaign]
     record: Callable[[Observed], None]
-    extend: Callable[[int, int], tuple[int, Decision]]  # (unresolved, arm) -> (number, decision)
+    extend: Callable[[int, Variant], tuple[int, Decision]]  # (unresolved, standing) -> the next
     mix: Mix
     batch: Batch
     started_s: float
@@ -113,9 +113,9 @@ class Sending:
             # Only certifying that an arm holds can go on without the newest answers.
             if self.batch.decision.purpose is not Purpose.HELD and waiting:
                 return Signal.SKIP
-            arm = self.batch.decision.variant.arm
-            number, decision = self.extend(waiting, arm)
-            if not isinstance(decision, Expose) or decision.variant.arm != arm:
+            standing = self.batch.decision.variant
+            number, decision = self.extend(waiting, standing)
+            if not isinstance(decision, Expose) or not decision.variant.same_as(standing):
                 return Signal.SKIP if waiting else Signal.END
             self.batch = Batch(number, decision)
         self._measured_from = min(self._measured_from, seq)

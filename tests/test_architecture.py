@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "scenario": {"core", "errors"},
     **dict.fromkeys(ADAPTERS, PORTS),
     "sim": {*PORTS, "engine"},
+    "plan": {*PORTS, "sim", "report"},  # simulates, and says numbers as a report does
 }
 IMPURE = {
     "asyncio", "time", "random", "logging", "os", "socket", "subprocess", "threading", "pathlib",

@@ -16,6 +16,7 @@ from chaosbandit.core.campaign import (
     Campaign,
     Decided,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     ExposureStarted,
     Observed,
@@ -40,7 +41,8 @@ from chaosbandit.core.model import (
     Variant,
     VerdictKind,
 )
-from chaosbandit.core.replay import opening
+from chaosbandit.core.policies import policy
+from chaosbandit.core.replay import opening, replay
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
@@ -233,6 +235,29 @@ def test_time_over_is_a_guardrails_stop() -> None:
     assert exit_of(campaign) == Exit.GUARDRAIL
     assert "max_duration of 5 s is over" in stopped(campaign).reason
     assert not stopped(campaign).answered
+
+
+def test_evidence_that_is_too_old_only_guides() -> None:
+    """A deploy in mid-run: what was proven before it is proven anew, the belief stays."""
+    heard = Heard()
+    moved = World(lambda severity: 0.0, generator(3))
+
+    def response(severity: float) -> float:
+        if moved.now_s() < 14.0:
+            return 0.02 * (severity >= 0.2)
+        return float(severity >= 0.05)
+
+    moved.response = response
+    asked = scenario(search=Search(evidence_ttl_s=15.0))
+    campaign = run(asked, moved, sinks=[heard])
+    expired = [event for event in heard.events if isinstance(event, EvidenceExpired)]
+    assert expired and "search.evidence_ttl (15 s)" in expired[0].why
+    assert exit_of(campaign) == Exit.ANSWERED
+    bracket = judge.bracket(campaign)
+    assert bracket.held is not None and bracket.broke is not None
+    assert bracket.held < 0.05 <= bracket.broke
+    assert campaign.spent_samples > sum(arm.samples for arm in campaign.arms)
+    assert replay(heard.events, asked, policy("certify")).difference is None
 
 
 # --- steady state ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -117,3 +118,27 @@ def test_severity_0_goes_through_the_clean_path_and_a_dose_through_its_own() -> 
     asyncio.run(both())
     clean = {Route.CANARY: "clean:1", Route.CONTROL: "clean:1"}
     assert target.calls == [str(clean), str(clean | {Route.CANARY: "dosed:2"})]
+
+
+class Looking(World):
+    """Notes whose dependency each stream asks, and answers as slowly as that one does."""
+
+    def _sample(self, seq: int, route: Route) -> Sample:
+        found = super()._sample(seq, route)
+        if route is Route.CHECK:
+            took_s = {"inventory": 0.005, "prices": 0.03}[self.looked_at]
+            return replace(found, latency_s=took_s)
+        return found
+
+
+def test_each_ladders_dependency_is_measured_before_any_fault() -> None:
+    asked = scenario()
+    prices = replace(asked.proxies[0], name="prices")
+    other = replace(asked.ladders[0], name="prices", proxy="prices")
+    asked = replace(
+        asked, proxies=(*asked.proxies, prices), ladders=(*asked.ladders, other, asked.ladders[0])
+    )
+    probe, notes = probing(asked, Looking(lambda severity: 0.0, generator(0)))
+    asyncio.run(probe.steady_state())
+    assert notes.campaign.steady is not None
+    assert notes.campaign.steady.check_medians_s == {"inventory": 0.005, "prices": 0.03}

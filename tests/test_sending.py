@@ -7,7 +7,7 @@ import pytest
 
 from chaosbandit.core.campaign import Arm, Decided, ExposureStarted, Observed, apply
 from chaosbandit.core.dispatch import Mix
-from chaosbandit.core.model import Decision, Expose, Outcome, Phase, Purpose, Route, Stop
+from chaosbandit.core.model import Decision, Expose, Outcome, Phase, Purpose, Route, Stop, Variant
 from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Guardrails, Scenario, Timing
 from chaosbandit.ports import Signal
@@ -68,7 +68,8 @@ class Script:
         self.recorded.append(event)
         self.campaign = apply(self.campaign, event)
 
-    def _extend(self, unresolved: int, arm: int) -> tuple[int, Decision]:
+    def _extend(self, unresolved: int, standing: Variant) -> tuple[int, Decision]:
+        arm = standing.arm
         self.calls.append((unresolved, arm))
         decision = self.decisions[0] if self.decisions else Stop("enough")
         if isinstance(decision, Expose) and decision.variant.arm == arm:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from chaosbandit.cli.interrupts import interruptible
 from chaosbandit.cli.output import show
 from chaosbandit.cli.wiring import RunOptions, new_run
 from chaosbandit.core.evidence import interval
-from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Outcome, Route, Sample, Variant
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.errors import CleanupError, Exit, HarnessError
@@ -41,20 +41,28 @@ CALM = 20  # normal answers in a row that end the wait for recovery
 # --- prove ----------------------------------------------------------------------------------------
 
 
-def prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: int) -> int:
-    """Inject each end of the bracket for long and print the bad ratios on stderr."""
-    return interruptible(lambda _: _prove(stage, scenario, bracket, samples))
+def prove(stage: Stage, scenario: Scenario, brackets: Sequence[Bracket], samples: int) -> int:
+    """Inject each end of each ladder's bracket for long and print the bad ratios on stderr."""
+    return interruptible(lambda _: _prove(stage, scenario, brackets, samples))
 
 
-async def _prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: int) -> int:
-    ends = [end for end in (bracket.held, bracket.broke) if end is not None]
+async def _prove(
+    stage: Stage, scenario: Scenario, brackets: Sequence[Bracket], samples: int
+) -> int:
+    ends = [
+        (ladder, end)
+        for ladder, bracket in zip(scenario.ladders, brackets, strict=True)
+        for end in (bracket.held, bracket.broke)
+        if end is not None
+    ]
     _say(f"measuring {len(ends)} fixed latencies with {samples} requests each:")
-    for severity in ends:
-        bad = await bad_counts(stage.server, scenario, severity, samples)
+    for ladder, severity in ends:
+        variant = ladder.variant(ladder.severities.index(severity))
+        bad = await bad_counts(stage.server, scenario, variant, samples)
         for slo, count in zip(scenario.slos, bad, strict=True):
             low, high = interval(samples, count, 0.05)
             _say(
-                f"  {scenario.ladder.text(severity):>8}  {slo.name}: {count} of {samples} bad = "
+                f"  {ladder.text(severity):>8}  {slo.name}: {count} of {samples} bad = "
                 f"{count / samples:.2%} (95 % between {low:.2%} and {high:.2%}, "
                 f"allowed {slo.bad_ratio:.2%})"
             )
@@ -62,14 +70,14 @@ async def _prove(stage: Stage, scenario: Scenario, bracket: Bracket, samples: in
 
 
 async def bad_counts(
-    server: str, scenario: Scenario, severity: float, samples: int
+    server: str, scenario: Scenario, variant: Variant, samples: int
 ) -> tuple[int, ...]:
-    """Bad requests per SLO of `samples` at one fixed severity, after a warm-up of a second."""
-    run, clock, ladder = new_run(), SystemClock(), scenario.ladder
+    """Bad requests per SLO of `samples` at one variant, after a warm-up of a second."""
+    run, clock = new_run(), SystemClock()
     injector = ToxiproxyInjector(scenario, run, server)
     expires = int(clock.epoch_s() + samples / scenario.traffic.rate_per_s + 60)
-    fault = injector.plan(_at(ladder, severity), 1, expires)
-    assert fault is not None, "a severity above zero always is a fault"
+    fault = injector.plan(variant, 1, expires)
+    assert fault is not None, "a variant with toxics always is a fault"
     async with AsyncExitStack() as stack:
         guard = await stack.enter_async_context(RunGuard(run, FaultLedger()))
         prober = await stack.enter_async_context(OpenLoopProber(scenario.traffic, {}, clock))
@@ -79,10 +87,6 @@ async def bad_counts(
         seen = await _send(prober, scenario, warmup + samples)
     measured = sorted(seen, key=lambda sample: sample.seq)[warmup:]
     return tuple(sum(not slo.sli.good(s) for s in measured) for slo in scenario.slos)
-
-
-def _at(ladder: Ladder, severity: float) -> Variant:
-    return ladder.variant(ladder.severities.index(severity))
 
 
 async def _send(prober: OpenLoopProber, scenario: Scenario, n: int) -> list[Sample]:

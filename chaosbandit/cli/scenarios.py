@@ -42,7 +42,7 @@ def validate(
             continue
         if not as_json:
             scenario = loaded.scenario
-            arms = len(scenario.ladder.severities)
+            arms = sum(len(ladder.severities) for ladder in scenario.ladders)
             allowed = min(scenario.budget.allowed(slo) for slo in scenario.slos)
             show(f"{file}: valid ({arms} severities, at most {allowed:,} bad requests a run)\n")
     if as_json:

@@ -60,7 +60,7 @@ class Finished:
     """A run that is over."""
 
     exit_code: int
-    bracket: Bracket
+    brackets: tuple[Bracket, ...]  # one per ladder
     journal: Path
 
 
@@ -82,7 +82,8 @@ def run_scenario(loaded: Loaded, options: RunOptions) -> Finished:
     result = result_of(campaign, journal=path)
     show(to_json(result) if options.as_json else to_text(result), as_json=options.as_json)
     assert campaign.stopped is not None, "the engine always says how a run ended"
-    return Finished(campaign.stopped.exit_code, judge.bracket(campaign), path)
+    brackets = tuple(judge.bracket(each) for each in campaign.each())
+    return Finished(campaign.stopped.exit_code, brackets, path)
 
 
 def new_run() -> str:
@@ -152,14 +153,16 @@ def _seed(options: RunOptions, scenario: Scenario) -> int:
 
 def _claim(scenario: Scenario, server: str, epoch_s: float) -> Claim:
     """What no other run may have meanwhile: where requests go, and what is replaced."""
-    proxy, parts = scenario.proxy(scenario.ladder.proxy), urlsplit(scenario.traffic.url)
+    names = dict.fromkeys(ladder.proxy for ladder in scenario.ladders)
+    proxies, parts = [scenario.proxy(name) for name in names], urlsplit(scenario.traffic.url)
     edge = scenario.topology == "edge"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     target = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
     return Claim(
         server=server,
-        target=proxy.upstream if edge else target,
-        listen=None if edge else proxy.listen,
+        target=proxies[0].upstream if edge else target,
+        listen=None if edge else proxies[0].listen,
+        also=() if edge else tuple(proxy.listen or "" for proxy in proxies[1:]),
         until_epoch_s=int(epoch_s + longest_s(scenario)),
     )
 

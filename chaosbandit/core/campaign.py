@@ -24,7 +24,6 @@ from chaosbandit.core.model import (
     Purpose,
     Route,
     Sample,
-    Stop,
     Validity,
 )
 from chaosbandit.core.response import Belief
@@ -121,6 +120,18 @@ class WashedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceExpired:
+    """From here on older evidence only guides the search: the target may have changed since.
+
+    Beliefs, the budget spent and the record stay; certificates and counts start again, each claim
+    with the whole delta of its own.
+    """
+
+    why: str
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """Why the run ended; `clean` says what is known about leftovers."""
 
@@ -140,6 +151,7 @@ Event = (
     | Observed
     | ExposureEnded
     | WashedOut
+    | EvidenceExpired
     | Stopped
 )
 
@@ -195,8 +207,7 @@ class Climb:
     beliefs: tuple[Belief, ...]  # per SLO; they guide, they never decide
     arms: tuple[Arm, ...]
     highest_exposed: int | None = None
-    samples: int = 0  # canary MEASURE samples
-    ended: Stop | None = None  # why nothing more is asked of it
+    samples: int = 0  # canary MEASURE samples since its evidence began
 
 
 @dataclass(frozen=True)  # no slots: cached_property needs somewhere to write
@@ -373,6 +384,8 @@ def apply(campaign: Campaign, event: Event) -> Campaign:
                 control_sick=event.control_sick,
                 check_well=event.check_well,
             )
+        case EvidenceExpired():
+            return _expired(campaign)
         case Stopped():
             return replace(campaign, stopped=event)
 
@@ -386,9 +399,23 @@ def _decided(campaign: Campaign, event: Decided) -> Campaign:
     return replace(campaign, face=face, decisions={**campaign.decisions, event.n: decision})
 
 
+def _expired(campaign: Campaign) -> Campaign:
+    """A deploy between two parts of a run would mix two targets."""
+    none_bad = (0,) * len(campaign.slos)
+
+    def expired(climb: Climb) -> Climb:
+        fresh = _certificate(campaign.scenario, climb.ladder, climb.certificate.block)
+        arms = (Arm(bad=none_bad),) * len(climb.arms)
+        return replace(climb, certificate=fresh, arms=arms, samples=0)
+
+    climbs = tuple(expired(climb) for climb in campaign.climbs)
+    return replace(campaign, climbs=climbs, evidence_since_s=None)
+
+
 def _exposure_started(campaign: Campaign, event: ExposureStarted) -> Campaign:
     """The campaign faces the ladder of its newest decision, so the exposure is one of that."""
     climb, none_bad = campaign.climb, (0,) * len(campaign.slos)
+    since_s = campaign.evidence_since_s
     exposure = Exposure(
         event.n, event.arm, event.severity, event.now_s, bad=none_bad, climb=campaign.face
     )
@@ -398,7 +425,7 @@ def _exposure_started(campaign: Campaign, event: ExposureStarted) -> Campaign:
         injected=(campaign.face, event.arm),
         current=exposure,
         before=climb,
-        evidence_since_s=campaign.evidence_since_s or event.now_s,
+        evidence_since_s=event.now_s if since_s is None else since_s,
     )
 
 

@@ -49,7 +49,7 @@ def unresolved_allowed(campaign: Campaign, arm: int) -> int:
 def admit(decision: Expose, campaign: Campaign, elapsed_s: float) -> Admitted | Refused:
     """Refuse what the limits forbid; trim what the budget cannot carry at its worst."""
     scenario, variant = campaign.scenario, decision.variant
-    cap = scenario.guardrails.max_severity
+    cap = scenario.cap(campaign.ladder)
     text = campaign.ladder.text
     if cap is not None and variant.severity > cap:
         return Refused(f"{text(variant.severity)} is above guardrails.max_severity {text(cap)}")

@@ -257,6 +257,17 @@ def check_well(campaign: Campaign, checks: Sequence[Sample]) -> bool:
     return answered and middle_s <= 2.0 * steady_s + 0.010
 
 
+def expired(campaign: Campaign, now_s: float) -> str | None:
+    """Why the evidence so far may be about another target than today's, or None.
+
+    Asked between exposures, by the clock alone: a look that depended on outcomes would choose.
+    """
+    since_s, ttl_s = campaign.evidence_since_s, campaign.scenario.search.evidence_ttl_s
+    if since_s is None or now_s - since_s <= ttl_s:
+        return None
+    return f"evidence is older than search.evidence_ttl ({ttl_s:g} s): certificates start again"
+
+
 # --- claims ---------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,10 @@ class Variant:
     severity: float
     toxics: tuple[Toxic, ...]
 
+    def same_as(self, other: Variant) -> bool:
+        """Whether both are the same arm of the same ladder."""
+        return (self.ladder, self.arm) == (other.ladder, other.arm)
+
 
 Bypass = str | tuple[str, ...]
 
@@ -142,6 +146,7 @@ class Expose:
     bets: tuple[float, ...] = ()
     stop_after_bad: int | None = None  # this many bad ones stop the sending early
     why: str = ""
+    worth: float = 0.0  # nats it teaches per sample's cost: the best of several ladders goes first
 
 
 @dataclass(frozen=True, slots=True)

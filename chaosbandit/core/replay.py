@@ -18,6 +18,7 @@ from chaosbandit.core.campaign import (
     Campaign,
     Decided,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     ExposureStarted,
     Observed,
@@ -62,17 +63,41 @@ def opening(scenario: Scenario) -> Campaign:
 def decide(policy: Policy, campaign: Campaign, unresolved: int, now_s: float) -> Decided:
     """The next decision as the guardrails admit it; the caller records it if it is carried out.
 
-    A generator per decision, of seed and number: one that is asked for and not carried out leaves
-    no trace.
+    The policy is asked about each ladder; where several want a sample, it goes where it teaches
+    most per cost. A generator per question, of seed, number and ladder: one that is asked and not
+    carried out leaves no trace.
     """
     assert campaign.header is not None, "a run starts with its header"
-    number = len(campaign.decisions)
-    rng = np.random.default_rng([campaign.header.seed, number])
-    decision = policy.decide(replace(campaign, unresolved=unresolved), rng)
+    asked, elapsed_s = replace(campaign, unresolved=unresolved), now_s - campaign.header.now_s
+    answers = [_answer(policy, each, elapsed_s) for each in asked.each()]
+    return Decided(len(campaign.decisions), _best(asked, answers), unresolved, now_s)
+
+
+def _answer(policy: Policy, campaign: Campaign, elapsed_s: float) -> Decision:
+    """What the policy wants of the ladder faced, as the guardrails admit it."""
+    assert campaign.header is not None
+    seed = [campaign.header.seed, len(campaign.decisions)]
+    rng = np.random.default_rng([*seed, campaign.face] if campaign.face else seed)
+    decision = policy.decide(campaign, rng)
     if isinstance(decision, Expose):
-        elapsed_s = now_s - campaign.header.now_s
         decision = _admitted(decision, guardrail.admit(decision, campaign, elapsed_s))
-    return Decided(number, decision, unresolved, now_s)
+    return decision
+
+
+def _best(campaign: Campaign, answers: Sequence[Decision]) -> Decision:
+    """The exposure that is worth most; without any, the end, with each ladder's reason."""
+    exposures = [answer for answer in answers if isinstance(answer, Expose)]
+    if exposures:
+        return max(exposures, key=lambda expose: expose.worth)  # equals: the first ladder's
+    stops = [answer for answer in answers if isinstance(answer, Stop)]
+    if len(stops) == 1:
+        return stops[0]
+    names = (climb.ladder.name for climb in campaign.climbs)
+    return Stop(
+        "; ".join(f"{name}: {stop.reason}" for name, stop in zip(names, stops, strict=True)),
+        answered=all(stop.answered for stop in stops),
+        by_guardrail=any(stop.by_guardrail for stop in stops),
+    )
 
 
 def _admitted(decision: Expose, answer: guardrail.Admitted | guardrail.Refused) -> Expose | Stop:
@@ -159,6 +184,8 @@ def _misplaced(campaign: Campaign, event: Event) -> str | None:
             return None if n == begun else f"found exposure {n}, wanted {begun}"
         case Observed():
             return _samples_misplaced(campaign, event)
+        case EvidenceExpired() if campaign.current is not None:
+            return f"exposure {campaign.current.n} has not ended"
         case Stopped() if campaign.current is not None:
             return f"exposure {campaign.current.n} has not ended"
         case _:

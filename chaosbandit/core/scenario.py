@@ -50,6 +50,7 @@ class Search:
     block: int | None = None  # declared length of clumps of failures; None: from steady state
     max_samples: int | None = None
     max_duration_s: float = 1800.0
+    evidence_ttl_s: float = 3600.0  # older evidence only guides
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Guardrails:
     """Limits on what may be injected and sent."""
 
     max_severity: float | None = None
+    max_severity_kind: str | None = None  # of the ladders it is meant for; None: of all
     max_exposure_s: float = 30.0
     abort_if_bad_in_a_row: int = 20
     max_unresolved: int = 5  # above the highest severity believed to hold
@@ -94,8 +96,14 @@ class Scenario:
 
     @property
     def ladder(self) -> Ladder:
-        """The one ladder of this version's runs."""
+        """The first ladder: of many scenarios the only one."""
         return self.ladders[0]
+
+    def cap(self, ladder: Ladder) -> float | None:
+        """The harshest severity the guardrails allow on a ladder; None is no limit."""
+        limits = self.guardrails
+        meant = limits.max_severity_kind in (None, ladder.kind)
+        return limits.max_severity if meant else None
 
     @property
     def lag_bound_s(self) -> float:

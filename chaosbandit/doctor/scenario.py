@@ -22,7 +22,7 @@ def findings(subject: Subject) -> list[Finding]:
 
 def described(scenario: Scenario) -> Finding:
     """What a run of it could do at most."""
-    arms = len(scenario.ladder.severities)
+    arms = sum(len(ladder.severities) for ladder in scenario.ladders)
     allowed = min(scenario.budget.allowed(slo) for slo in scenario.slos)
     return ok(
         "scenario",
@@ -35,8 +35,9 @@ def gates(scenario: Scenario) -> Finding:
     """What must hold for exit code 0, if anything."""
     if not scenario.require:
         return ok("gates", "none: a run answers and asks nothing of the answer")
-    say = duration if scenario.ladder.kind == "latency" else share
-    texts = [f"{name} > {say(bound)}" for name, bound in scenario.require.items()]
+    kinds = {ladder.name: ladder.kind for ladder in scenario.ladders}
+    says = {"latency": duration, "errors": share}
+    texts = [f"{name} > {says[kinds[name]](bound)}" for name, bound in scenario.require.items()]
     return ok("gates", f"a run fails unless {' and '.join(texts)}")
 
 

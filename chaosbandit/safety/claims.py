@@ -113,9 +113,10 @@ class LocalClaims:
 def _wanted(claim: Claim) -> dict[str, str]:
     """What must be ours alone, by a spelling that is the same for all."""
     wanted = {f"target {place(claim.target)}": f"target {claim.target}"}
-    if claim.listen is not None and is_one_place(claim.listen):
-        key = f"listen {_server(claim.server)} {_listen(claim.listen)}"
-        wanted[key] = f"proxy address {claim.listen} at {claim.server}"
+    for listen in (claim.listen, *claim.also):
+        if listen is not None and is_one_place(listen):
+            key = f"listen {_server(claim.server)} {_listen(listen)}"
+            wanted[key] = f"proxy address {listen} at {claim.server}"
     return wanted
 
 

@@ -37,12 +37,16 @@ _SETTLE_S = 0.3  # for a call that was given up and may still arrive
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a run wants for itself: a target, and the listen address it replaces, if any."""
+    """What a run wants for itself: a target, and the listen addresses it replaces, if any.
+
+    The lease at the server names the first of them; the locks on this host cover them all.
+    """
 
     server: str  # URL of the Toxiproxy API
     target: str  # host:port the traffic goes to
     listen: str | None  # None: our own proxies only (topology `edge`)
     until_epoch_s: int  # the run ends at the latest then
+    also: tuple[str, ...] = ()  # further listen addresses
 
 
 @dataclass(frozen=True, slots=True)

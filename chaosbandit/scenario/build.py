@@ -70,12 +70,14 @@ def _search(keys: shape.SearchKeys) -> Search:
         block=keys.block,
         max_samples=keys.max_samples,
         max_duration_s=keys.max_duration,
+        evidence_ttl_s=keys.evidence_ttl,
     )
 
 
 def _guardrails(keys: shape.GuardrailKeys) -> Guardrails:
     return Guardrails(
         max_severity=keys.max_severity.value if keys.max_severity else None,
+        max_severity_kind=keys.max_severity.kind if keys.max_severity else None,
         max_exposure_s=keys.max_exposure,
         abort_if_bad_in_a_row=keys.abort_if_bad_in_a_row,
         max_unresolved=keys.max_unresolved,

@@ -190,13 +190,21 @@ class SearchKeys(_Keys):
         "Stop after this many canary samples; left out, only the other limits count.", 5000, None
     )
     max_duration: f.SearchTime = key("Stop after this time.", "10m", "30m")
+    evidence_ttl: f.SearchTime = key(
+        "Evidence older than this only guides the search; what is claimed is shown anew.",
+        "20m",
+        "1h",
+    )
 
 
 class GuardrailKeys(_Keys):
     """What may never be exceeded."""
 
     max_severity: f.Severity = key(
-        "Never inject more than this; left out, the ladder's `to` is the limit.", "2s", None
+        "Never inject more than this on ladders of its kind (latency for a duration, errors for a "
+        "share); left out, each ladder's `to` is the limit.",
+        "2s",
+        None,
     )
     max_exposure: f.ExposureTime = key("The longest time one fault may stand.", "10s", "30s")
     abort_if_bad_in_a_row: f.Limit = key(
@@ -255,7 +263,10 @@ class Document(_Keys):
     )
     budget: BudgetKeys = Field(description="The error budget and the part a run may spend.")
     ladders: list[LadderKeys] = Field(
-        min_length=1, max_length=20, description="What is made worse; one ladder in this version."
+        min_length=1,
+        max_length=20,
+        description="What is made worse. Several ladders share one budget and one search, which "
+        "works where a request teaches most; each gets a bracket. In `edge` all name one proxy.",
     )
     search: SearchKeys = section("How to look and how sure to be.", SearchKeys)
     guardrails: GuardrailKeys = section("What may never be exceeded.", GuardrailKeys)

@@ -11,6 +11,7 @@ from chaosbandit.core.campaign import (
     Campaign,
     Decided,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     ExposureStarted,
     Observed,
@@ -20,6 +21,7 @@ from chaosbandit.core.campaign import (
     WashedOut,
     apply,
     begin,
+    measured,
     median_latency_s,
 )
 from chaosbandit.core.model import (
@@ -358,3 +360,67 @@ def test_the_worst_slo_says_how_likely_an_arm_breaks() -> None:
     by_slo = [belief.p_broke(3) for belief in campaign.beliefs]
     assert by_slo[0] < by_slo[1]
     assert campaign.believed_broken(3) == by_slo[1] > 0.9
+
+
+# --- several ladders, many samples at once, old evidence ------------------------------------------
+
+
+def two_ladders() -> Campaign:
+    first, second = ladder(0.1, 0.2), replace(ladder(0.05, 0.4), name="other")
+    asked = replace(scenario(over=first), ladders=(first, second))
+    return fold(begin(asked), header())
+
+
+def test_a_campaign_faces_the_ladder_of_its_newest_decision() -> None:
+    campaign = two_ladders()
+    assert [each.ladder.name for each in campaign.each()] == ["slow", "other"]
+    other = campaign.facing(1)
+    decision = decided(0, other, 2, Purpose.HELD, 5)
+    campaign = fold(campaign, decision, ExposureStarted(1, 2, 0.05, "fault", 1.0, "other"))
+    assert (campaign.face, campaign.standing) == (1, 2)
+    assert campaign.facing(0).standing is None
+    assert campaign.facing(0).highest_exposed is None
+    campaign = fold(campaign, seen(0, False, False))
+    assert campaign.arms[2].samples == 2
+    assert campaign.facing(0).arms[2].samples == 0
+    assert campaign.certificate.own_held(2) == pytest.approx(2 * GOOD_HELD)
+    assert campaign.facing(0).certificate.own_held(2) == 0.0
+    assert (campaign.spent_samples, campaign.climb.samples) == (2, 2)
+    campaign = fold(campaign, ended(1, 2, VOID))
+    assert campaign.certificate.own_held(2) == 0.0
+    assert campaign.exposures[0].climb == 1
+
+
+def test_many_samples_at_once_are_as_good_as_one_by_one() -> None:
+    flags = [False, False, True, False]
+    single = start()
+    begun = (decided(0, single, 1, Purpose.HELD), ExposureStarted(1, 1, 0.1, "fault", 1.0))
+    single = fold(single, *begun, seen(0, *flags))
+    bulk = measured(fold(start(), *begun), 0, np.array(flags)[:, None])
+    assert bulk.arms == single.arms
+    assert bulk.tallies == single.tallies
+    assert bulk.spent_samples == single.spent_samples == 4
+    assert bulk.certificate.log_e == pytest.approx(single.certificate.log_e)
+    assert bulk.certificate.peak == pytest.approx(single.certificate.peak)
+    assert bulk.beliefs[0].crossing() == pytest.approx(single.beliefs[0].crossing())
+
+
+def test_old_evidence_only_guides() -> None:
+    campaign = start()
+    campaign = fold(
+        campaign,
+        decided(0, campaign, 1, Purpose.HELD),
+        ExposureStarted(1, 1, 0.1, "fault", 7.0),
+        seen(0, False, True, False),
+        ended(1, 1),
+    )
+    assert campaign.evidence_since_s == 7.0
+    believed = campaign.beliefs[0].crossing()
+    after = fold(campaign, EvidenceExpired("old", 9.0))
+    assert (after.certificate.held == 0.0).all() and (after.certificate.peak == 0.0).all()
+    assert after.arms == start().arms
+    assert after.beliefs[0].crossing() == pytest.approx(believed)
+    assert after.spent_bad(0) == campaign.spent_bad(0) == 1
+    assert (after.climb.samples, after.evidence_since_s) == (0, None)
+    again = fold(after, decided(1, after, 1, Purpose.HELD))
+    assert fold(again, ExposureStarted(2, 1, 0.1, "f", 11.0)).evidence_since_s == 11.0

@@ -135,7 +135,9 @@ def test_a_burst_is_seen_in_order_of_sending_however_late_its_samples_come_back(
 def test_checks_are_no_failures_of_the_target() -> None:
     campaign = measured(scenario())
     checks = tuple(sample(900 + n, bad=True, route=Route.CHECK) for n in range(9))
-    assert judge.longest_burst(apply(campaign, Observed(Phase.STEADY, None, checks, "inventory"))) == 0
+    assert (
+        judge.longest_burst(apply(campaign, Observed(Phase.STEADY, None, checks, "inventory"))) == 0
+    )
 
 
 def test_what_later_exposures_are_compared_with() -> None:

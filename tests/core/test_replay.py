@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import pytest
+from numpy.random import Generator
 
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import (
@@ -19,9 +20,18 @@ from chaosbandit.core.campaign import (
     WashedOut,
     apply,
 )
-from chaosbandit.core.model import Expose, Outcome, Phase, Route, Stop, Validity, VerdictKind
+from chaosbandit.core.model import (
+    Expose,
+    Outcome,
+    Phase,
+    Purpose,
+    Route,
+    Stop,
+    Validity,
+    VerdictKind,
+)
 from chaosbandit.core.policies import policy
-from chaosbandit.core.replay import Replayed, interrupted, opening, replay
+from chaosbandit.core.replay import Replayed, decide, interrupted, opening, replay
 from chaosbandit.core.scenario import Guardrails, Scenario, Search
 from tests.simulated import (
     AVAILABILITY,
@@ -31,6 +41,7 @@ from tests.simulated import (
     Jittery,
     cliff,
     generator,
+    header,
     ladder,
     run,
     scenario,
@@ -289,3 +300,49 @@ def test_what_may_be_in_flight_is_never_more_than_the_budget() -> None:
     starts = [n for n, event in enumerate(events) if isinstance(event, ExposureStarted)]
     found = replay(events[: starts[-1] + 1], asked, CERTIFY)
     assert found.campaign.budget_left() == 0
+
+
+class Worth:
+    """Wants one sample of each ladder in turn, worth as told; stops a ladder that is worth none."""
+
+    name = "worth"
+
+    def __init__(self, *worth: float) -> None:
+        self.worth = worth
+
+    def decide(self, campaign: Campaign, rng: Generator) -> Expose | Stop:
+        worth = self.worth[campaign.face]
+        if worth < 0:
+            return Stop(f"enough of {campaign.ladder.name}", answered=campaign.face == 0)
+        return Expose(campaign.ladder.variant(campaign.face), 1, Purpose.SEARCH, worth=worth)
+
+
+def three_ladders() -> Campaign:
+    ladders = tuple(replace(ladder(), name=name) for name in ("a", "b", "c"))
+    return apply(opening(replace(scenario(), ladders=ladders)), header())
+
+
+@pytest.mark.parametrize(
+    ("worth", "chosen"),
+    [((1, 2, 3), "c"), ((1, 3, 2), "b"), ((2, 2, 2), "a"), ((0, 0, 0), "a"), ((-1, 0, -1), "b")],
+)
+def test_the_next_sample_goes_where_it_is_worth_most(worth: tuple[float, ...], chosen: str) -> None:
+    decision = decide(Worth(*worth), three_ladders(), 0, 1.0).decision
+    assert isinstance(decision, Expose)
+    assert decision.variant.ladder == chosen
+
+
+def test_a_run_ends_when_every_ladder_has_and_says_why_of_each() -> None:
+    decision = decide(Worth(-1, -1, -1), three_ladders(), 0, 1.0).decision
+    assert decision == Stop("a: enough of a; b: enough of b; c: enough of c", answered=False)
+
+
+def test_a_ladder_the_guardrails_refuse_leaves_the_others_alone() -> None:
+    campaign = three_ladders()
+    limits = Guardrails(max_severity=0.0015)  # below the second arm
+    campaign = replace(campaign, scenario=replace(campaign.scenario, guardrails=limits))
+    decision = decide(Worth(1, 2, 3), campaign, 0, 1.0).decision
+    assert isinstance(decision, Expose) and decision.variant.ladder == "a"
+    refused = decide(Worth(-1, 2, 3), campaign, 0, 1.0).decision
+    assert isinstance(refused, Stop) and refused.by_guardrail
+    assert "b: 2 ms is above guardrails.max_severity" in refused.reason

@@ -295,6 +295,7 @@ def _search(rng: Random) -> tuple[Search, Data]:
     policy, confidence, resolution = rng.choice(POLICIES), rng.randint(50, 99), rng.randint(1, 100)
     tenths, cost = rng.randint(11, 1000), rng.randint(0, 10**6)
     block, most, time_ms = rng.randint(1, 10**7), rng.randint(1, 10**7), rng.randint(1000, 10**8)
+    ttl_ms = rng.randint(1000, 10**8)
     said, meant = _some(
         rng,
         ("policy", policy, "policy", policy),
@@ -305,6 +306,7 @@ def _search(rng: Random) -> tuple[Search, Data]:
         ("block", whole(rng, block), "block", block),
         ("max_samples", whole(rng, most), "max_samples", most),
         ("max_duration", duration(rng, time_ms), "max_duration_s", time_ms / 1000),
+        ("evidence_ttl", duration(rng, ttl_ms), "evidence_ttl_s", ttl_ms / 1000),
     )
     return Search(**meant), said
 

@@ -524,6 +524,20 @@ def test_each_route_has_its_own_url() -> None:
     assert asyncio.run(main()) == ["/sick/0?n=0", "/well/1?n=1", "/stock/2?n=2"]
 
 
+def test_the_check_asks_the_dependency_it_is_told_to_look_at() -> None:
+    async def main() -> list[str]:
+        async with RudeServer(says(OK)) as server:
+            checks = {"stock": f"{server.url}stock", "prices": f"{server.url}prices"}
+            async with OpenLoopProber(traffic(server.url), checks, SystemClock()) as prober:
+                for proxy in ("stock", "prices", "unknown", "stock"):
+                    prober.look_at(proxy)
+                    await collect(prober, script(Route.CHECK, Route.CHECK), 50)
+            return [head.split()[1] for head in server.heads]
+
+    asked = asyncio.run(main())
+    assert asked == ["/stock"] * 2 + ["/prices"] * 4 + ["/stock"] * 2
+
+
 def test_via_changes_the_address_and_nothing_else() -> None:
     async def main() -> None:
         async with RudeServer(says(OK)) as one, RudeServer(says(OK)) as other:

@@ -168,7 +168,7 @@ class _Reading:
                         tau * math.exp(min(side.missing, 700.0))), 1.02 * tau), (1.0 + tau) / 2)
             for belief, tau in self._slos()
         )  # fmt: skip
-        quarter = min(_SHARE * self.campaign.spent_samples, side.samples / 4)
+        quarter = min(_SHARE * self.campaign.climb.samples, side.samples / 4)
         samples = self._whole_blocks(max(1, int(quarter)))
         ends = None  # an incomplete block could only lose
         if side.certificate.block == 1:
@@ -214,7 +214,7 @@ class _Reading:
     def _share(self) -> int:
         """The size of a batch that may be wasted: a share of what is spent already."""
         smallest = _SMALLEST if self.campaign.setup_samples > 0 else _SMALLEST_MOVING
-        return max(smallest, int(_SHARE * self.campaign.spent_samples))
+        return max(smallest, int(_SHARE * self.campaign.climb.samples))
 
     def _whole_blocks(self, samples: int) -> int:
         """At least as many, in whole blocks, and not beyond search.max_samples."""
