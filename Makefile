@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench bench-demo bench-left bench-frozen bench-watchdog bench-files clean-venv
+.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-watchdog bench-files clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -30,8 +30,14 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## samples per bracket and how often it is wrong, simulated
-	$(BIN)/python benchmarks/search.py $(ARGS)
+bench: $(STAMP)  ## what a bracket costs, how often it is wrong, what rivals need; under 15 minutes
+	$(BIN)/python benchmarks/tables.py --json build/bench.json $(ARGS)
+
+bench-quick: $(STAMP)  ## the same tables from few campaigns, in under 2 minutes
+	$(BIN)/python benchmarks/tables.py --effort quick --json build/bench-quick.json $(ARGS)
+
+bench-long: $(STAMP)  ## the same tables from 2000 campaigns a family and objective (hours)
+	$(BIN)/python benchmarks/tables.py --effort long --json build/bench-long.json $(ARGS)
 
 bench-demo: $(STAMP)  ## does the demo's bracket contain the breaking point? ten seeds a server
 	$(BIN)/python benchmarks/demo.py $(ARGS)

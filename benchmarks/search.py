@@ -1,36 +1,41 @@
-"""How many samples the policies need to find a breaking point, against the theoretical limit.
+"""One simulated campaign of any policy, what it cost, and whether what it claimed is true.
 
-`python benchmarks/search.py --runs 200` prints the table of all families for one policy. The loop
-here is the smallest that can drive a policy: no clock, no journal, no target but a formula.
+The loop is `chaosbandit.sim.trial`: no network, no late answers, no target but a formula. The
+policies' tests drive policies with it too; `benchmarks/tables.py` prints the figures.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from statistics import NormalDist
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from benchmarks.families import CONTROL_SHARE, Response, response_of
+from benchmarks.yardsticks import best_pair
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.evidence import Certificate, claimed_bracket, entropy_rate, within
+from chaosbandit.core.evidence import Certificate, claimed_bracket
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Decision, Stop
 from chaosbandit.core.policies import Policy, policy
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
-from chaosbandit.sim.trial import SimulatedRun, Toll, trial
+from chaosbandit.sim.trial import RATE_PER_S, SimulatedRun, Toll, trial
 
-_NORMAL = NormalDist()
-_CEILING = 0.95
-_CONTROL_SHARE = 0.1  # of tau: the bad ratio at no severity
+__all__ = [
+    "Run",
+    "breaking_point",
+    "campaign_run",
+    "independent",
+    "limit_of",
+    "response_of",
+    "scenario_of",
+]
 
-Response = Callable[[float], tuple[float, ...]]  # severity -> bad ratio per SLO
 Draw = Callable[[tuple[float, ...], int, Generator], NDArray[np.bool_]]
 
 
@@ -45,7 +50,7 @@ class Run:
     stop: Stop
     bracket: tuple[int | None, int | None, bool]
     wrong: bool  # some certified claim is false
-    decide_s: float
+    decide_s: tuple[float, ...]  # processor time of the policy, decision by decision
     campaign: Campaign
 
 
@@ -57,15 +62,18 @@ def scenario_of(
     search: Search | None = None,
     guardrails: Guardrails | None = None,
 ) -> Scenario:
-    """A scenario with one latency ladder and an SLO per tau; only the search parts matter here."""
-    search = search or Search()
+    """A scenario with one latency ladder and an SLO per tau; only the search parts matter here.
+
+    There is no limit on time: samples are what is counted.
+    """
+    search = replace(search or Search(), max_duration_s=math.inf)
     slos = tuple(SLO(f"slo-{i}", SLI("any"), 1.0 - tau) for i, tau in enumerate(taus))
     return Scenario(
         name="benchmark",
         toxiproxy="http://127.0.0.1:1",
         topology="edge",
         proxies=(Proxy("service", "127.0.0.1:1"),),
-        traffic=Traffic("http://127.0.0.1:1/", "http://127.0.0.1:1/", 50.0, 2.0),
+        traffic=Traffic("http://127.0.0.1:1/", "http://127.0.0.1:1/", RATE_PER_S, 2.0),
         slos=slos,
         budget=ErrorBudget(30 * 86400.0, 10**12, 1.0),
         ladders=(Ladder("slow", "service", "latency", mild, harsh, search.resolution),),
@@ -88,7 +96,7 @@ def campaign_run(
     *,
     setup_samples: float = 0.0,
     draw: Draw = independent,
-    control_share: float = _CONTROL_SHARE,
+    control_share: float = CONTROL_SHARE,
 ) -> Run:
     """Drive the scenario's policy to its end against a response."""
     slo_ratios = tuple(slo.bad_ratio * control_share for slo in scenario.slos)
@@ -99,25 +107,26 @@ def campaign_run(
         policy=timed,
         seed=int(rng.integers(2**31)),
         control_bad_ratios=slo_ratios,
-        toll=Toll(setup_s=setup_samples / 50.0),
+        toll=Toll(setup_s=setup_samples / RATE_PER_S),
     )
-    return _result(found, response, timed.spent_s)
+    return _result(found, response, tuple(timed.spent_s))
 
 
 class _Timed:
-    """A policy with a stop-watch."""
+    """A policy with a stop-watch, which other processes' load does not move."""
 
     def __init__(self, inner: Policy) -> None:
-        self.inner, self.name, self.spent_s = inner, inner.name, 0.0
+        self.inner, self.name = inner, inner.name
+        self.spent_s: list[float] = []
 
     def decide(self, campaign: Campaign, rng: Generator) -> Decision:
-        began = time.perf_counter()
+        began = time.process_time()
         decision = self.inner.decide(campaign, rng)
-        self.spent_s += time.perf_counter() - began
+        self.spent_s.append(time.process_time() - began)
         return decision
 
 
-def _result(found: SimulatedRun, response: Response, decide_s: float) -> Run:
+def _result(found: SimulatedRun, response: Response, decide_s: tuple[float, ...]) -> Run:
     campaign = found.campaign
     severities, certificate = campaign.ladder.severities, campaign.certificate
     taus = tuple(slo.bad_ratio for slo in campaign.slos)
@@ -157,131 +166,13 @@ def _false_claim(
     )
 
 
-def _steps(*levels: tuple[float, float]) -> Callable[[float, float], float]:
-    """p by severity / breaking point: the last level (from this ratio on, bad ratio / tau)."""
-
-    def ratio(relative: float, tau: float) -> float:
-        reached = [level for start, level in levels if relative >= start]
-        return min(reached[-1] * tau, _CEILING) if reached else _CONTROL_SHARE * tau
-
-    return ratio
-
-
-def _smooth(rise: Callable[[float, float], float]) -> Callable[[float, float], float]:
-    """p = floor + (ceiling - floor) rise(log relative severity, rise at the breaking point)."""
-
-    def ratio(relative: float, tau: float) -> float:
-        floor = _CONTROL_SHARE * tau
-        at_crossing = (tau - floor) / (_CEILING - floor)
-        return floor + (_CEILING - floor) * rise(math.log(relative), at_crossing)
-
-    return ratio
-
-
-def _logistic(width: float) -> Callable[[float, float], float]:
-    def rise(u: float, at_crossing: float) -> float:
-        slope = u / width + math.log(at_crossing / (1 - at_crossing))
-        return 1 / (1 + math.exp(-max(min(slope, 60.0), -60.0)))
-
-    return _smooth(rise)
-
-
-# Name -> bad ratio by (severity / breaking point, tau). None of the smooth ones but the logistic
-# is among the model's hypotheses.
-FAMILIES: dict[str, Callable[[float, float], float]] = {
-    "cliff": lambda relative, tau: _CEILING if relative >= 1 else _CONTROL_SHARE * tau,
-    "soft": lambda relative, tau: 0.2 if relative >= 1 else _CONTROL_SHARE * tau,
-    "width-0.1": _logistic(0.1),
-    "width-0.3": _logistic(0.3),
-    "probit": _smooth(lambda u, at: _NORMAL.cdf(u / 0.2 + _NORMAL.inv_cdf(at))),
-    "weibull": _smooth(lambda u, at: -math.expm1(math.log1p(-at) * math.exp(min(5 * u, 60.0)))),
-    "plateau": _steps((1 / 3, 0.5), (1.0, math.inf)),
-    "two-steps": _steps((1.0, 3.0), (2.0, math.inf)),
-}
-
-
-def response_of(family: str, breaking_point: float, tau: float) -> Response:
-    """One SLO's response: crosses tau at the breaking point."""
-    ratio = FAMILIES[family]
-    return lambda severity: (ratio(severity / breaking_point, tau),)
-
-
 def limit_of(response: Response, scenario: Scenario) -> float:
-    """Samples no delta-correct method can beat on average (statistics.md, section 1).
-
-    Garivier & Kaufmann 2016, minimised over the pairs of arms that close a bracket.
-    """
-    severities, tau = scenario.ladder.severities, scenario.slos[0].bad_ratio
-    delta, resolution = 1.0 - scenario.search.confidence, scenario.search.resolution
-    ratios = [response(severity)[0] for severity in severities]
-    costs = [entropy_rate(delta, 1.0 - delta) / entropy_rate(ratio, tau) for ratio in ratios]
-    best = math.inf
-    for low in range(len(severities) - 1):
-        high = low + 1
-        while high < len(severities) and within(severities, low, high, resolution):
-            if ratios[low] < tau < ratios[high]:
-                best = min(best, costs[low] + costs[high])
-            high += 1
-    return best
+    """Samples no delta-correct method can beat on average (statistics.md, section 1)."""
+    return best_pair(response, scenario).limit
 
 
 def breaking_point(scenario: Scenario, rng: Generator) -> float:
     """A random one, log-uniform, away from the ladder's ends."""
-    severities = scenario.ladder.severities
+    severities = scenario.ladders[0].severities
     low, high = math.log(2 * severities[0]), math.log(severities[-1] / 2)
     return math.exp(rng.uniform(low, high))
-
-
-def row(family: str, scenario: Scenario, runs: int, seed: int, setup_samples: float) -> str:
-    """One line of the table."""
-    results, limits = [], []
-    for run in range(runs):
-        rng = np.random.default_rng([seed, run])
-        tau = scenario.slos[0].bad_ratio
-        response = response_of(family, breaking_point(scenario, rng), tau)
-        limits.append(limit_of(response, scenario))
-        results.append(campaign_run(response, scenario, rng, setup_samples=setup_samples))
-    ratios = [result.samples / limit for result, limit in zip(results, limits, strict=True)]
-    decide_ms = 1e3 * sum(r.decide_s for r in results) / sum(r.decisions for r in results)
-    return (
-        f"{scenario.slos[0].bad_ratio:7.2%}  {family:10} {np.median(limits):8.0f} "
-        f"{np.median([r.samples for r in results]):8.0f} {np.median(ratios):8.2f} "
-        f"{np.mean(ratios):6.2f} {np.quantile(ratios, 0.9):6.2f} "
-        f"{np.mean([r.bad for r in results]):8.1f} {np.mean([r.exposures for r in results]):6.1f} "
-        f"{sum(not r.stop.answered for r in results):7} {sum(r.wrong for r in results):5}/{runs}"
-        f" {decide_ms:7.2f}"
-    )
-
-
-def main() -> None:
-    """Print the table that the options ask for."""
-    parser = argparse.ArgumentParser(description="Samples per certified bracket, simulated.")
-    parser.add_argument("--policy", default="certify")
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
-    parser.add_argument("--tau", nargs="+", type=float, default=[0.01, 0.05])
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--setup", type=float, default=0.0, help="samples an exposure costs in time"
-    )
-    parser.add_argument("--cost-of-bad", type=float, default=0.0)
-    parser.add_argument("--max-samples", type=int, default=5_000_000)
-    options = parser.parse_args()
-    print(
-        f"policy {options.policy}, set-up {options.setup:g} samples, {options.runs} runs a row\n"
-        "    tau  family        limit   median  med/lim   mean    p90  mean bad  expos unanswd"
-        "  wrong     ms"
-    )
-    for tau in options.tau:
-        search = Search(
-            policy=options.policy,
-            cost_of_bad=options.cost_of_bad,
-            max_samples=options.max_samples,
-        )
-        scenario = scenario_of((tau,), search=search)
-        for family in options.families:
-            print(row(family, scenario, options.runs, options.seed, options.setup), flush=True)
-
-
-if __name__ == "__main__":
-    main()

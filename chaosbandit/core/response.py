@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+_Row = tuple[float, float, float, float, float]  # floor, ceiling, width, second, top
 
 _DEEPEST = 40.0  # log weights never fall further below the best, so no hypothesis is lost for good
 _VISIT = 250  # samples at one arm after which the weights follow, read or not
 _WIDTHS = (0.03, 0.06, 0.1, 0.18, 0.32, 0.56, 1.0, 1.8)  # of a logistic in log severity
+_CLIFFS, _SMOOTH, _STEPS = 0.55, 0.4, 0.05  # prior of each kind of shape
+_STEP_RATIOS = (1.6, 2.5)  # from the crossing to the second of two steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,16 +30,19 @@ class Shapes:
     """The hypotheses on one grid: where crossings lie, and how p rises around each.
 
     p = floor + (ceiling - floor) logistic(u / width + shift), u = log(severity / crossing), with
-    the shift that makes p(crossing) = tau; width 0 is a cliff. p depends on the difference of
-    logarithms alone, but grids need not be even (integer milliseconds are not, at the mild end).
+    the shift that makes p(crossing) = tau; width 0 is a cliff. From `second` above the crossing on
+    p = top (two steps). p depends on the difference of logarithms alone, but grids need not be even
+    (integer milliseconds are not, at the mild end).
     """
 
     log_severities: Floats  # [arm]
     log_crossings: Floats  # [crossing], midway between arms and half a step beyond both ends
     tau: float
-    floor: Floats  # [shape], as the three below
+    floor: Floats  # [shape], as all below
     ceiling: Floats
     width: Floats
+    second: Floats  # in log severity; inf where there is no second step
+    top: Floats
     log_prior: Floats
 
     def p(self, arm: int) -> Floats:
@@ -45,7 +52,8 @@ class Shapes:
         shift = np.log((self.tau - self.floor) / (self.ceiling - self.tau))
         slope = u / np.where(cliff, 1.0, self.width) + shift
         rise = np.where(cliff, u > 0.0, 1.0 / (1.0 + np.exp(-np.clip(slope, -60.0, 60.0))))
-        ratios: Floats = self.floor + (self.ceiling - self.floor) * rise
+        first = self.floor + (self.ceiling - self.floor) * rise
+        ratios: Floats = np.where(u > self.second, self.top, first)
         return ratios
 
 
@@ -54,16 +62,19 @@ class Belief:
     """The posterior; crossing k in 0..K means that arms < k hold and arms >= k break."""
 
     shapes: Shapes
-    log_weights: Floats  # [crossing, shape], before the samples of the visit
+    log_weights: (
+        Singles  # [crossing, shape], single precision for speed; before the samples of the visit
+    )
     visited: int | None = None  # arm whose samples are not in `log_weights` yet
     good: int = 0
     bad: int = 0
 
     @classmethod
     def start(cls, severities: Sequence[float], tau: float, control_ratio: float) -> Belief:
-        """The prior: crossings uniform, half cliffs and half smooth, floors near the control's."""
+        """The prior: crossings uniform, most shapes cliffs or smooth, floors near the control's."""
         shapes = _shapes(tuple(severities), tau, control_ratio)
-        return cls(shapes, np.tile(shapes.log_prior, (len(severities) + 1, 1)))
+        log_prior = np.asarray(shapes.log_prior - shapes.log_prior.max(), dtype=np.float32)
+        return cls(shapes, np.tile(log_prior, (len(severities) + 1, 1)))
 
     def observe(self, arm: int, good: int, bad: int) -> Belief:
         """The belief after these samples at one arm.
@@ -82,43 +93,51 @@ class Belief:
 
     def p_broke(self, arm: int) -> float:
         """Probability that the arm breaks: crossing <= arm."""
-        return float(self._cumulative[arm])
+        return float(self.cumulative[arm])
 
     def p_between(self, low: int, high: int) -> float:
         """Probability that low < crossing <= high."""
-        return float(self._cumulative[high] - self._cumulative[low])
+        return float(self.cumulative[high] - self.cumulative[low])
 
     def mean_given(self, arm: int, low: int, high: int | None = None) -> float:
         """Mean bad ratio at an arm given low <= crossing < high (None: no upper bound)."""
-        weights, ratios = self._weights[low:high], _at_arm(self.shapes, arm)[0][low:high]
-        return float((weights * ratios).sum() / weights.sum())
+        ratios = _table(self.shapes, arm).ratio[low:high]
+        return float((self._weights[low:high] * ratios).sum() / self._mass[low:high].sum())
 
     @cached_property
-    def log_posterior(self) -> Floats:
+    def cumulative(self) -> Floats:
+        """Probability that the crossing is at or below each of 0..K."""
+        cumulative: Floats = np.cumsum(self._crossing)
+        return cumulative
+
+    @cached_property
+    def log_posterior(self) -> Singles:
         """Bayes: log prior + counts x log likelihoods, never `_DEEPEST` below the best."""
         if self.visited is None:
             return self.log_weights
-        _, log_bad, log_good = _at_arm(self.shapes, self.visited)
-        weights = self.log_weights + self.good * log_good + self.bad * log_bad
-        clipped: Floats = np.maximum(weights - weights.max(), -_DEEPEST)
-        return clipped
+        table = _table(self.shapes, self.visited)
+        weights = self.log_weights
+        if self.good:
+            weights = weights + np.float32(self.good) * table.log_good
+        if self.bad:
+            weights = weights + np.float32(self.bad) * table.log_bad
+        weights -= weights.max()  # a new array: a visit has samples
+        return np.maximum(weights, np.float32(-_DEEPEST), out=weights)
 
     @cached_property
-    def _weights(self) -> Floats:
-        weights = np.exp(self.log_posterior.astype(np.float32)).astype(
-            np.float64
-        )  # a fifth of the time
-        normalised: Floats = weights / weights.sum()
-        return normalised
+    def _weights(self) -> Singles:
+        return np.exp(self.log_posterior)
+
+    @cached_property
+    def _mass(self) -> Floats:
+        """Weight of each crossing, not normalised."""
+        mass: Floats = self._weights.sum(axis=1).astype(np.float64)
+        return mass
 
     @cached_property
     def _crossing(self) -> Floats:
-        crossing: Floats = self._weights.sum(axis=1)
+        crossing: Floats = self._mass / self._mass.sum()
         return crossing
-
-    @cached_property
-    def _cumulative(self) -> Floats:
-        return np.cumsum(self._crossing)
 
 
 @lru_cache(maxsize=16)
@@ -129,16 +148,30 @@ def _shapes(severities: tuple[float, ...], tau: float, control_ratio: float) -> 
     cliffs = [ceiling for ceiling in lower if 1.05 * tau < ceiling < highest] + [highest]
     soft = [(ceiling, w) for w in _WIDTHS for ceiling in cliffs if ceiling in (0.2, highest)]
     rows = [
-        (floor, ceiling, width, math.log(0.5 * share / count))
+        (floor, ceiling, width, math.inf, 1.0, prior * share / count)
         for floor, share in zip(floors, (0.6, 0.2, 0.2), strict=True)
-        for ceiling, width, count in (
-            [(ceiling, 0.0, len(cliffs)) for ceiling in cliffs]
-            + [(ceiling, width, len(soft)) for ceiling, width in soft]
+        for ceiling, width, prior, count in (
+            [(ceiling, 0.0, _CLIFFS, len(cliffs)) for ceiling in cliffs]
+            + [(ceiling, width, _SMOOTH, len(soft)) for ceiling, width in soft]
         )
     ]
+    steps = _two_steps(floors[0], tau, highest)
+    rows += [(*step, _STEPS / len(steps)) for step in steps]
     columns = np.array(rows).T
+    columns[-1] = np.log(columns[-1] / columns[-1].sum())  # loose objectives have no two steps
     logs = np.log(np.asarray(severities))
     return Shapes(logs, _crossings(logs), tau, *columns)
+
+
+def _two_steps(floor: float, tau: float, highest: float) -> list[_Row]:
+    """A small step at the crossing and a large one further up; the rest of a row of `_shapes`."""
+    return [
+        (floor, first, 0.0, math.log(ratio), top)
+        for first in (2.5 * tau, 5 * tau)
+        for top in (0.3, highest)
+        for ratio in _STEP_RATIOS
+        if 1.5 * first < top
+    ]
 
 
 def _crossings(logs: Floats) -> Floats:
@@ -149,8 +182,16 @@ def _crossings(logs: Floats) -> Floats:
     return np.concatenate([[logs[0] - half[0]], logs[:-1] + half, [logs[-1] + half[-1]]])
 
 
-@lru_cache(maxsize=64)
-def _at_arm(shapes: Shapes, arm: int) -> tuple[Floats, Floats, Floats]:
-    """p, log p and log(1 - p) at one arm, [crossing, shape]: all that samples there need."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Bad ratio at one arm and its logarithms, [crossing, shape]: what a sample there needs."""
+
+    ratio: Singles
+    log_bad: Singles
+    log_good: Singles
+
+
+@lru_cache(maxsize=128)  # a third of a megabyte each; a run visits some 60 arms
+def _table(shapes: Shapes, arm: int) -> _Table:
     p = shapes.p(arm)
-    return p, np.log(p), np.log1p(-p)
+    return _Table(*(each.astype(np.float32) for each in (p, np.log(p), np.log1p(-p))))

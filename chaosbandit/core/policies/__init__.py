@@ -1,7 +1,9 @@
 """The registry of policies: what decides where the next samples go, and what all of them share.
 
 A policy is pure: it reads a `Campaign` and answers with a `Decision`. Each lives in a file of its
-name and registers itself there; the file is imported when the policy is first asked for.
+name and registers itself there; the file is imported when the policy is first asked for. Installed
+packages add more by the entry points `chaosbandit.policies`, which are read when a name asked for
+is none of ours.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import math
 import pkgutil
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from numpy.random import Generator
 
@@ -20,6 +23,9 @@ from chaosbandit.core.evidence import claimed_bracket
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Decision, Stop
 from chaosbandit.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 class Policy(Protocol):
@@ -32,28 +38,85 @@ class Policy(Protocol):
         ...
 
 
+GROUP = "chaosbandit.policies"  # of entry points: name = "module:policy", a class or an instance
+
 _registry: dict[str, Policy] = {}
 _AnyPolicy = TypeVar("_AnyPolicy", bound=type[Policy])
 
 
 def register(kind: _AnyPolicy) -> _AnyPolicy:
-    """Class decorator: make a policy known under its `name`."""
-    _registry[kind.name] = kind()
+    """Class decorator: make a policy known under its `name`; ours cannot be taken over."""
+    module, name = kind.__module__, kind.name
+    if name in _ours() and module != f"{__name__}.{name}":
+        found = f"{module}.{kind.__qualname__} is called {name!r}, as a policy of chaosbandit is"
+        raise UsageError(f"{found}; give it a name of its own")
+    _registry[name] = kind()
     return kind
 
 
 def names() -> tuple[str, ...]:
-    """The policies there are."""
-    return tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} | {*_registry}))
+    """The policies there are: ours and installed ones, without importing any."""
+    return tuple(sorted({*_ours(), *_registry, *_installed()}))
+
+
+def known(name: str) -> bool:
+    """Whether there is such a policy; looks at installed packages only where none of ours is."""
+    return name in _ours() or name in _registry or name in _installed()
 
 
 def policy(name: str) -> Policy:
     """The policy of that name."""
-    if name not in names():
+    if not known(name):
         raise UsageError(f"search.policy: found {name!r}, wanted one of: {', '.join(names())}")
-    if name not in _registry:
+    if name in _ours() and name not in _registry:
         importlib.import_module(f"{__name__}.{name}")
-    return _registry[name]
+    return _registry[name] if name in _registry else _plugin(name)
+
+
+@cache
+def _ours() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
+
+
+@cache
+def _installed() -> dict[str, tuple[EntryPoint, ...]]:
+    """Entry points by name; looking through all installed packages takes a while, so once."""
+    from importlib.metadata import entry_points  # not needed where a policy of ours is asked for
+
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=GROUP):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+@cache
+def _plugin(name: str) -> Policy:
+    """The policy that an installed package offers under that name."""
+    point, *others = _installed()[name]
+    said = f"search.policy {name!r}, which {_package(point)} offers as {point.value!r}"
+    if others:
+        also = ", ".join(_package(other) for other in others)
+        raise UsageError(f"{said}, is offered by {also} as well; uninstall all but one of them")
+    remedy = "repair, update or uninstall that package, or choose another policy"
+    try:
+        found = point.load()
+        made = found() if isinstance(found, type) else found
+    except Exception as error:  # whatever a stranger's module raises
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{said}, cannot be loaded ({why}); {remedy}") from error
+    if not callable(getattr(made, "decide", None)):
+        raise UsageError(f"{said}, has no method `decide(campaign, rng)`; {remedy}")
+    own = getattr(made, "name", None)
+    if own != name:
+        raise UsageError(f"{said}, has the name {own!r}, wanted {name!r} in both places; {remedy}")
+    loaded: Policy = made
+    return loaded
+
+
+def _package(point: EntryPoint) -> str:
+    """Which distribution an entry point belongs to."""
+    dist = point.dist
+    return f"{dist.name} {dist.version}" if dist and dist.name else "an unnamed package"
 
 
 def highest_arm(severities: Sequence[float], limit: float) -> int:
@@ -63,7 +126,7 @@ def highest_arm(severities: Sequence[float], limit: float) -> int:
 
 def top_arm(campaign: Campaign) -> int:
     """The highest arm the guardrails allow; -1 when there is none."""
-    limit = campaign.scenario.guardrails.max_severity
+    limit = campaign.scenario.cap(campaign.ladder)
     return highest_arm(campaign.ladder.severities, math.inf if limit is None else limit)
 
 
@@ -71,7 +134,7 @@ def ended(campaign: Campaign) -> Stop | None:
     """Why no further sample is needed, or can help; None to go on."""
     ladder, search, top = campaign.ladder, campaign.scenario.search, top_arm(campaign)
     if top < 0:
-        limit = ladder.text(campaign.scenario.guardrails.max_severity or 0.0)
+        limit = ladder.text(campaign.scenario.cap(ladder) or 0.0)
         return Stop(f"guardrails.max_severity: found {limit}, wanted at least {_at(ladder, 0)}")
     if campaign.certificate.empty or campaign.one_sided.empty:
         why = "no breaking point fits what was seen; is the response monotone, the target steady?"
@@ -88,7 +151,8 @@ def ended(campaign: Campaign) -> Stop | None:
     if broke == 0:
         at = _at(ladder, 0)
         return Stop(f"broke at {at}, the mildest severity: the breaking point is below", True)
-    if search.max_samples is not None and campaign.spent_samples >= search.max_samples:
+    sent = campaign.spent_samples + campaign.unresolved
+    if search.max_samples is not None and sent >= search.max_samples:
         return Stop(f"inconclusive: search.max_samples ({search.max_samples}) are spent")
     return None
 

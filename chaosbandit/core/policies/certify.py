@@ -24,9 +24,12 @@ from chaosbandit.core.response import Belief
 _BOLD = 0.35  # an exposed arm with less P(broke) carries the escalation
 _PAIR = 0.7  # P(crossing in the pair) before certifying it
 _BET = 0.8  # P(wanted side) before betting
-_UNDECIDED = 0.2  # P(broke) between this and its complement: worth staying when moving costs time
-_SHARE = 0.04  # of the samples spent: size of the next batch
-_SMALLEST, _SMALLEST_MOVING = 5, 3  # samples in a batch; fewer where moving on costs nothing
+_LOOKS = (0.25, 0.4, 0.55)  # P(broke) of the arms compared for a look
+_MILD_LOOKS = (0.01, 0.02, 0.05, 0.1)  # and of more when harm counts
+_SHARE = 0.04  # of the samples spent on this ladder: size of the next batch
+_SMALLEST, _SMALLEST_MOVING = 5, 1  # samples in a batch; fewer where moving on costs nothing
+_FIRST_BAD, _FIRST_BAD_MOVING = 2, 1  # bad samples that end a look; likewise
+_SETUP_SHARE = 0.5  # of a set-up, charged to the look that asks for it
 _RARE = 0.5  # a batch that should see fewer bad samples than this at tau ends at the first ones
 _SLACK = 1e-9
 
@@ -72,7 +75,7 @@ class _Reading:
         self.taus = tuple(slo.bad_ratio for slo in campaign.slos)
         self.top = top_arm(campaign)
         # P(arm breaks) by the SLO that breaks first.
-        below = [np.cumsum(belief.crossing())[:-1] for belief in campaign.beliefs]
+        below = [belief.cumulative[:-1] for belief in campaign.beliefs]
         self.p_broke: NDArray[np.float64] = np.max(below, axis=0)
         self.cap = self._cap()
 
@@ -111,27 +114,39 @@ class _Reading:
         return max(plan, key=lambda side: side.cost)
 
     def search_arm(self) -> int:
-        """Where a look teaches most per expected cost: the posterior median when harm is free."""
-        standing, harm = self.campaign.standing, self.campaign.scenario.search.cost_of_bad
-        if standing is not None and self._worth_staying(standing):
-            return standing
-        median = min(int(np.searchsorted(self.p_broke, 0.5)), self.cap)
-        if harm == 0.0:
-            return median
-        p_broke = self.p_broke[: self.cap + 1]
-        worst = max(belief.mean_given(median, 0, median + 1) for belief in self.campaign.beliefs)
-        return int(np.argmax(_entropy(p_broke) / (1.0 + harm * worst * p_broke)))
+        """Where a look teaches most per expected cost, among arms about as likely to break as not.
 
-    def _worth_staying(self, arm: int) -> bool:
-        """Whether moving costs time and this arm is still undecided."""
-        undecided = _UNDECIDED < self.p_broke[arm] < 1.0 - _UNDECIDED
-        return self.campaign.setup_samples > 0 and arm <= self.cap and bool(undecided)
+        Not the posterior median itself: when one crossing carries half the mass, the first arm
+        above it is sure to break, and looking there teaches nothing.
+        """
+        standing, harm = self.campaign.standing, self.campaign.scenario.search.cost_of_bad
+        p_broke = self.p_broke[: self.cap + 1]
+        looks = _LOOKS if harm == 0.0 else _MILD_LOOKS + _LOOKS
+        arms = {int(np.argmin(np.abs(p_broke - look))) for look in looks}
+        if standing is not None and standing <= self.cap and self.campaign.setup_samples > 0:
+            arms.add(standing)
+        return max(sorted(arms), key=self._worth_looking)
+
+    def _worth_looking(self, arm: int) -> float:
+        """What looking at an arm until its side is known is worth, set-up included.
+
+        Only a share of the set-up is charged: what is next to learn, or to certify, is often near.
+        """
+        campaign = self.campaign
+        belief = max(campaign.beliefs, key=lambda belief: belief.p_broke(arm))
+        broke, bad_ratio, nats = look(belief, arm)
+        samples = _entropy(broke) / max(nats, _SLACK)
+        setup = _SETUP_SHARE * campaign.setup_samples if arm != campaign.standing else 0.0
+        cost_of_bad = campaign.scenario.search.cost_of_bad
+        return worth(nats * samples, samples, bad_ratio, cost_of_bad, setup)
 
     def search(self, arm: int) -> Expose:
         """A look without bets; it ends early when bad samples pile up."""
         samples = self._whole_blocks(self._share())
         at_tau = samples * max(self.taus)  # bad samples that even a healthy arm may show
-        ends = 2 if at_tau < _RARE else 3 + int(at_tau + 2 * math.sqrt(at_tau))
+        ends = _FIRST_BAD if self.campaign.setup_samples > 0 else _FIRST_BAD_MOVING
+        if at_tau >= _RARE:
+            ends += 1 + int(at_tau + 2 * math.sqrt(at_tau))
         text = self.campaign.ladder.text(self.severities[arm])
         limited = arm == self.cap and self.p_broke[arm] < 0.5
         why = (
@@ -139,7 +154,8 @@ class _Reading:
         )
         if self.campaign.highest_exposed is None:
             why = f"start with the mildest, {text}"
-        return Expose(self.variant(arm), samples, Purpose.SEARCH, (), ends, why)
+        taught = self._taught(arm, None, samples)
+        return Expose(self.variant(arm), samples, Purpose.SEARCH, (), ends, why, taught)
 
     def certify(self, side: _Side) -> Expose:
         """A batch with bets on one side, or a look while that side is not likely enough."""
@@ -160,7 +176,8 @@ class _Reading:
         samples = self._whole_blocks(min(self._share(), needed))
         text = self.campaign.ladder.text(self.severities[side.arm])
         why = f"certify that {text} holds: {needed} more good sample{'s' * (needed > 1)}"
-        return Expose(self.variant(side.arm), samples, Purpose.HELD, bets, None, why)
+        taught = self._taught(side.arm, side.purpose, samples)
+        return Expose(self.variant(side.arm), samples, Purpose.HELD, bets, None, why, taught)
 
     def _bet_broke(self, side: _Side) -> Expose:
         bets = tuple(
@@ -177,7 +194,24 @@ class _Reading:
             ends = 1 if rare else math.ceil(side.missing / gain - 1e-6)
         text = self.campaign.ladder.text(self.severities[side.arm])
         why = f"certify that {text} breaks: about {math.ceil(side.samples)} more samples"
-        return Expose(self.variant(side.arm), samples, Purpose.BROKE, bets, ends, why)
+        taught = self._taught(side.arm, side.purpose, samples)
+        return Expose(self.variant(side.arm), samples, Purpose.BROKE, bets, ends, why, taught)
+
+    def _taught(self, arm: int, purpose: Purpose | None, samples: int) -> float:
+        """What a batch is worth, to be compared with other ladders'; 0 where there are none."""
+        campaign = self.campaign
+        if len(campaign.climbs) == 1:
+            return 0.0
+        belief, tau = max(self._slos(), key=lambda slo: slo[0].p_broke(arm))
+        if purpose is None:
+            _, bad_ratio, nats = look(belief, arm)
+        else:
+            held = purpose is Purpose.HELD
+            bad_ratio = belief.mean_given(arm, arm + 1 if held else 0, None if held else arm + 1)
+            nats = entropy_rate(bad_ratio, tau)
+        setup = campaign.setup_samples if arm != campaign.standing else 0.0
+        cost_of_bad = campaign.scenario.search.cost_of_bad
+        return worth(nats * samples, samples, bad_ratio, cost_of_bad, setup)
 
     def _held(self, arm: int, high: int | None, certificate: Certificate) -> _Side:
         """The claim that an arm holds; the SLO that needs most samples sets the price."""
@@ -220,7 +254,8 @@ class _Reading:
         """At least as many, in whole blocks, and not beyond search.max_samples."""
         block, limit = self.campaign.certificate.block, self.campaign.scenario.search.max_samples
         samples = -(-samples // block) * block
-        return samples if limit is None else min(samples, limit - self.campaign.spent_samples)
+        sent = self.campaign.spent_samples + self.campaign.unresolved
+        return samples if limit is None else min(samples, limit - sent)
 
 
 @lru_cache(maxsize=16)
@@ -231,7 +266,32 @@ def _partners(severities: tuple[float, ...], resolution: float) -> NDArray[np.in
     return np.maximum(near, np.arange(1, len(grid) + 1))[:-1]
 
 
-def _entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    p = np.clip(p, 1e-12, 1 - 1e-12)
-    entropy: NDArray[np.float64] = -p * np.log(p) - (1 - p) * np.log(1 - p)
-    return entropy
+def look(belief: Belief, arm: int) -> tuple[float, float, float]:
+    """P(broke) at an arm, the bad ratio to expect there, and what one sample teaches, in nats.
+
+    That is the mutual information between its outcome and the side the arm is on: entropy of the
+    outcome less its mean entropy once the side is known (Lindley 1956; MacKay 1992).
+    """
+    broke = belief.p_broke(arm)
+    if_broke, if_held = belief.mean_given(arm, 0, arm + 1), belief.mean_given(arm, arm + 1)
+    bad_ratio = broke * if_broke + (1.0 - broke) * if_held
+    known = broke * _entropy(if_broke) + (1.0 - broke) * _entropy(if_held)
+    return broke, bad_ratio, max(_entropy(bad_ratio) - known, 0.0)
+
+
+def worth(
+    nats: float, samples: float, bad_ratio: float, cost_of_bad: float, setup_samples: float
+) -> float:
+    """Expected evidence per cost of a batch, in nats a sample.
+
+    `nats` is what the whole batch is expected to teach: `samples` x the mutual information of a
+    look, or `samples` x `entropy_rate(bad_ratio, tau)` of a bet with `bad_ratio` the posterior
+    mean given the wanted side. `setup_samples` is 0 where the arm stands already.
+    """
+    return nats / (samples * (1.0 + cost_of_bad * bad_ratio) + setup_samples)
+
+
+def _entropy(p: float) -> float:
+    """Of a yes-or-no outcome, in nats."""
+    p = min(max(p, 1e-12), 1.0 - 1e-12)
+    return -p * math.log(p) - (1.0 - p) * math.log1p(-p)

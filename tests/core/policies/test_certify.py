@@ -47,7 +47,7 @@ def test_policies_are_found_by_name() -> None:
 def test_it_starts_with_a_look_at_the_mildest_arm(loop: ModuleType) -> None:
     first = exposed(begun(loop.scenario_of(), (0.001,), 0.0))
     assert (first.variant.arm, first.purpose, first.bets) == (0, Purpose.SEARCH, ())
-    assert first.stop_after_bad == 2
+    assert first.stop_after_bad == 1
     assert first.why == "start with the mildest, 1 s"
 
 
@@ -89,10 +89,13 @@ def test_a_target_that_never_breaks_gives_no_bracket(loop: ModuleType) -> None:
 
 
 def test_a_target_that_breaks_at_once_is_said_to(loop: ModuleType) -> None:
-    run = loop.campaign_run(lambda _: (0.3,), loop.scenario_of(), default_rng(1))
     reason = "broke at 1 s, the mildest severity: the breaking point is below"
-    assert run.stop == Stop(reason, answered=True)
-    assert run.bad < 12
+    runs = [
+        loop.campaign_run(lambda _: (0.3,), loop.scenario_of(), default_rng(seed))
+        for seed in range(10)
+    ]
+    assert all(run.stop == Stop(reason, answered=True) for run in runs)
+    assert np.mean([run.bad for run in runs]) < 12
 
 
 def test_a_cap_under_the_mildest_severity_is_refused(loop: ModuleType) -> None:

@@ -1,0 +1,211 @@
+"""The tables of the search: samples, bad samples and exposures, against the limit and the rivals.
+
+Each function names the campaigns it needs, has them simulated, and makes rows of them. Goals are
+those of the project's statistics; a figure that misses its own is marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.families import EDGES, FAMILIES
+from benchmarks.layout import Column, Table, Value, spread_columns
+from benchmarks.study import DELTA, Case, Sampled, Study, at_most, spread
+from chaosbandit.core.policies import names
+from chaosbandit.sim.trial import RATE_PER_S
+
+TAUS = (0.05, 0.01, 0.001)
+SETUP_S = 2.0
+_EXPOSURES = 25.0  # on the 1 % cliff with that set-up
+_CLIFF_BAD = 8.0
+_PATIENCE = 200  # bad samples at tau until an edge that has no answer gives up
+_POLICIES = ("certify", "bisect_sequential", "bisect", "ramp", "thompson")
+_RIVALS_ON = (("cliff", 0.01), ("soft", 0.01), ("width-0.3", 0.01), ("cliff", 0.05))
+_FEWER_SAMPLES, _FEWER_BAD = 10.0, 1.5  # expected of cliffs, against the fair rival
+
+_LIMIT_GOALS: dict[float, dict[str, float]] = {  # median samples / limit
+    0.05: {"cliff": 1.6, "soft": 2.5, "width-0.1": 2.2, "width-0.3": 2.1},
+    0.01: {"cliff": 1.15, "soft": 1.5, "width-0.1": 2.0, "width-0.3": 2.0, "probit": 2.1,
+           "weibull": 2.0, "plateau": 1.3, "two-steps": 3.0},
+    0.001: {"cliff": 1.0, "soft": 1.19, "width-0.1": 2.04, "width-0.3": 1.73},
+}  # fmt: skip
+
+
+def families(study: Study, runs: Mapping[float, int]) -> Table:
+    """What the default policy needs, on every family at every objective."""
+    cases = [Case(family, tau) for tau in TAUS for family in FAMILIES]
+    study.simulate("families", [(case, runs[case.tau]) for case in cases])
+    rows: list[dict[str, Value]] = []
+    for case in cases:
+        found = study.of(case, runs[case.tau])
+        cliff = (case.family, case.tau) == ("cliff", 0.01)
+        limits = {
+            "limit": float(np.mean([one.limit for one in found])),
+            "median_to_limit": float(np.median([one.samples / one.limit for one in found])),
+            "goal": _LIMIT_GOALS[case.tau].get(case.family),
+            "mean_to_wald": total(found, "samples") / sum(one.wald for one in found),
+            "bad_goal": _CLIFF_BAD if cliff else None,
+        }
+        rows.append({**_named(case), **limits, **_costs(found), **_claims(found)})
+    columns = (
+        *_NAMED,
+        Column("runs", "runs", "d"),
+        Column("limit", "limit", ",.0f"),
+        *spread_columns("samples", "samples", ",.0f"),
+        Column("median_to_limit", "median/limit", ".2f", "goal"),
+        Column("mean_to_wald", "mean/Wald", ".2f"),
+        Column("bad_mean", "bad mean", ".1f", "bad_goal"),
+        *spread_columns("exposures", "exposures", ".1f"),
+        *_CLAIMS,
+    )
+    notes = (
+        "limit: samples no method can beat on average. median/limit: over the campaigns.",
+        "Wald: his test with both bad ratios known, at the best pair of severities.",
+    )
+    return Table("1", "certify, by family and objective", columns, rows, notes)
+
+
+def moving(study: Study, runs: int) -> Table:
+    """The price of exposures: how many there are when each costs time, and what that saves."""
+    on = [("cliff", tau) for tau in TAUS] + [("soft", 0.01), ("width-0.3", 0.01)]
+    pairs = [(Case(family, tau, setup_s=SETUP_S), Case(family, tau)) for family, tau in on]
+    study.simulate("moving costs", [(case, runs) for pair in pairs for case in pair])
+    rows: list[dict[str, Value]] = []
+    for case, free in pairs:
+        found, without = study.of(case, runs), study.of(free, runs)
+        ratios = {
+            "samples_to_free": total(found, "samples") / total(without, "samples"),
+            "minutes": _minutes(found),
+            "minutes_blind": _minutes(without),
+            "goal": _EXPOSURES if (case.family, case.tau) == ("cliff", 0.01) else None,
+        }
+        rows.append({**_named(case), **_costs(found), **_claims(found), **ratios})
+    columns = (
+        *_NAMED,
+        Column("runs", "runs", "d"),
+        *spread_columns("exposures", "exposures", ".1f", lambda _: "goal"),
+        *spread_columns("samples", "samples", ",.0f"),
+        Column("samples_to_free", "samples/free", ".2f"),
+        Column("minutes", "minutes", ".1f"),
+        Column("minutes_blind", "if blind", ".1f"),
+        *_CLAIMS,
+    )
+    notes = (
+        "free: the same campaigns without set-up; if blind: the minutes these would have taken.",
+    )
+    title = f"certify, when an exposure takes {SETUP_S:g} s to set up, at {RATE_PER_S:g} samples/s"
+    return Table("2", title, columns, rows, notes)
+
+
+def rivals(study: Study, runs: int) -> Table:
+    """Every policy on the same targets."""
+    known = [policy for policy in _POLICIES if policy in names()]
+    cases = [Case(family, tau, policy) for family, tau in _RIVALS_ON for policy in known]
+    study.simulate("rivals", [(case, runs) for case in cases])
+    rows: list[dict[str, Value]] = []
+    for case in cases:
+        found, ours = study.of(case, runs), study.of(Case(case.family, case.tau), runs)
+        ratios = {
+            f"{name}_ratio": total(found, name) / total(ours, name)
+            for name in ("samples", "bad", "exposures")
+        }
+        middle, our_middle = (np.median([one.samples for one in each]) for each in (found, ours))
+        ratios["samples_median_ratio"] = float(middle / our_middle)
+        rows.append(
+            {**_named(case), "policy": case.policy, **_costs(found), **_claims(found), **ratios}
+        )
+    columns = (
+        *_NAMED,
+        Column("policy", "policy"),
+        Column("runs", "runs", "d"),
+        *spread_columns("samples", "samples", ",.0f"),
+        *spread_columns("bad", "bad", ",.1f"),
+        *spread_columns("exposures", "exposures", ",.1f"),
+        Column("samples_ratio", "samples x", ".1f"),
+        Column("samples_median_ratio", "median x", ".1f"),
+        Column("bad_ratio", "bad x", ".1f"),
+        Column("exposures_ratio", "exposures x", ".1f"),
+        *_CLAIMS,
+    )
+    notes = (
+        "x: mean over the mean of certify; median x: median samples over its median. Expected of",
+        f"bisect_sequential on cliffs: at least {_FEWER_SAMPLES:g} x the samples, "
+        f"{_FEWER_BAD:g} x the bad ones.",
+    )
+    return Table("3", "the policies on the same targets", columns, rows, notes)
+
+
+def edges(study: Study, runs: int) -> Table:
+    """Targets without a breaking point on the ladder: what is claimed of them."""
+    cases = [
+        Case(family, tau, max_samples=round(_PATIENCE / tau)) for tau in TAUS for family in EDGES
+    ]
+    study.simulate("edges", [(case, runs) for case in cases])
+    rows: list[dict[str, Value]] = []
+    for case in cases:
+        found = study.of(case, runs)
+        shares: dict[str, Value] = {}
+        for name in ("closed", "held", "broke"):
+            hits = sum(getattr(one, name) for one in found)
+            shares |= {name: hits, f"{name}_at_most": at_most(hits, runs)}
+        rows.append({**_named(case), **_costs(found), **_claims(found), **shares})
+    columns = (
+        *_NAMED,
+        Column("runs", "runs", "d"),
+        Column("samples_median", "median samples", ",.0f"),
+        Column("closed", "brackets", "d"),
+        Column("closed_at_most", "at most", ".2%"),
+        Column("held", "some held", "d"),
+        Column("broke", "some broke", "d"),
+        *_CLAIMS,
+    )
+    notes = (
+        f"Up to {_PATIENCE:g} / tau samples each. Brackets must be at most {DELTA:.0%} everywhere;",
+        "where p is exactly tau neither side is false, but each must be claimed as rarely.",
+    )
+    return Table("4", "certify, where there is no breaking point to find", columns, rows, notes)
+
+
+def total(found: Sequence[Sampled], name: str) -> float:
+    """Of one figure, over all campaigns."""
+    return float(sum(getattr(one, name) for one in found))
+
+
+def _minutes(found: Sequence[Sampled]) -> float:
+    seconds = total(found, "samples") / RATE_PER_S + SETUP_S * total(found, "exposures")
+    return seconds / 60.0 / len(found)
+
+
+def _named(case: Case) -> dict[str, Value]:
+    return {"objective": 1.0 - case.tau, "family": case.family}
+
+
+def _costs(found: Sequence[Sampled]) -> dict[str, Value]:
+    return {
+        "runs": len(found),
+        "processor_s": total(found, "cpu_s"),
+        **spread("samples", [one.samples for one in found]),
+        **spread("bad", [one.bad for one in found]),
+        **spread("exposures", [one.exposures for one in found]),
+    }
+
+
+def _claims(found: Sequence[Sampled]) -> dict[str, Value]:
+    wrong = sum(one.wrong for one in found)
+    return {
+        "unanswered": sum(not one.answered for one in found),
+        "wrong": wrong,
+        "wrong_share": wrong / len(found),
+        "wrong_at_most": at_most(wrong, len(found)),
+        "delta": DELTA,
+    }
+
+
+_NAMED = (Column("objective", "objective", ".1%"), Column("family", "family"))
+_CLAIMS = (
+    Column("unanswered", "unanswered", "d"),
+    Column("wrong", "wrong", "d"),
+    Column("wrong_at_most", "at most", ".2%"),
+)

@@ -1,0 +1,88 @@
+"""Walks: they end, repeat themselves, and leave what a policy decides as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaosbandit.core.model import Expose, Stop
+from chaosbandit.core.policies import policy
+from chaosbandit.sim import watching
+from chaosbandit.sim.courses import Course, courses
+from chaosbandit.sim.trial import trial
+from chaosbandit.sim.watching import place_of, walk
+from tests.sim.broken import honest, instead, look, out_of_order
+
+COURSES = {course.name: course for course in courses()}
+TWO_ARMS = COURSES["two arms"]
+
+
+@pytest.mark.parametrize("course", [TWO_ARMS, COURSES["costly moves"]], ids=place_of)
+def test_being_watched_changes_nothing(course: Course) -> None:
+    """`certify` draws no numbers, so that it decides the same when nobody looks."""
+    seen, quickly = walk(policy("certify"), course), walk(policy("certify"), course, closely=False)
+    alone = trial(
+        course.scenario,
+        course.draw,
+        policy=policy("certify"),
+        seed=course.seed,
+        control_bad_ratios=course.control_bad_ratios,
+        toll=course.toll,
+    )
+    assert seen.run is not None and quickly.run is not None and seen.complaints == {}
+    wanted = list(alone.campaign.decisions.values())
+    assert list(seen.run.campaign.decisions.values()) == wanted
+    assert list(quickly.run.campaign.decisions.values()) == wanted
+
+
+def test_a_campaign_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LONGEST", 40)
+    endless = instead(lambda campaign: True, lambda campaign: look(campaign, 0))
+    found = walk(endless, TWO_ARMS, closely=False)
+    assert found.run is None
+    wanted = "course 'two arms', seed 1, decision 40: found 40 decisions and no end"
+    assert found.complaints == {"comes_to_an_end": wanted}
+
+
+def test_what_raises_is_told_apart_by_requests_in_flight() -> None:
+    at_once = walk(instead(lambda campaign: True, out_of_order), TWO_ARMS)
+    waiting = walk(instead(lambda campaign: campaign.unresolved > 0, out_of_order), TWO_ARMS)
+    assert set(at_once.complaints) == {"comes_to_an_end"}
+    assert set(waiting.complaints) == {"survives_requests_in_flight"}
+    assert at_once.run is None and waiting.run is None
+
+
+def test_the_first_complaint_of_a_rule_is_kept() -> None:
+    far = instead(
+        lambda c: bool(c.spent_samples),
+        lambda c: look(c, 1) if c.spent_samples < 90 else Stop("enough"),
+    )
+    course = COURSES["breaks everywhere"]
+    found = walk(far, course)
+    assert found.run is not None and found.run.reason == "enough"
+    place, what = found.complaints["climbs_by_the_escalation_factor"].split(": ", 1)
+    assert place in {f"{place_of(course)}, decision {early}" for early in (1, 2, 3)}
+    assert what == "found arm 1, wanted at most arm 0: no arm was seen to hold"
+
+
+def test_the_same_walk_is_taken_twice() -> None:
+    bad_habit = instead(lambda c: c.spent_samples > 20, lambda c: Stop("sure", answered=True))
+    one, same = walk(bad_habit, TWO_ARMS), walk(bad_habit, TWO_ARMS)
+    assert one.complaints == same.complaints
+    assert set(one.complaints) == {"answers_only_what_is_certified"}
+    assert one.run is not None and same.run is not None
+    assert one.run.samples == same.run.samples > 20
+
+
+def test_a_generator_that_is_drawn_from_is_given_again() -> None:
+    class Drawing:
+        name = "drawing"
+
+        def decide(self, campaign, rng):  # type: ignore[no-untyped-def]
+            decision = honest(campaign, rng)
+            more = int(rng.integers(3))
+            if isinstance(decision, Expose):
+                return look(campaign, decision.variant.arm) if more == 2 else decision
+            return decision
+
+    found = walk(Drawing(), TWO_ARMS)
+    assert found.run is not None and "repeats_itself" not in found.complaints
