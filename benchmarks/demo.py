@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scipy.optimize import isotonic_regression
@@ -62,8 +62,7 @@ def sweep(stage: Stage, around_s: float, samples: int) -> Sweep:
     points = []
     for latency_s in steps:
         exact = Ladder(ladder.name, ladder.proxy, ladder.kind, latency_s, latency_s * 2, 1.0)
-        one = replace(scenario, ladders=(exact,))
-        bad = max(asyncio.run(bad_counts(stage.server, one, latency_s, samples)))
+        bad = max(asyncio.run(bad_counts(stage.server, scenario, exact.variant(0), samples)))
         low, high = interval(samples, bad, 0.05)
         points.append(Point(latency_s, samples, bad, low, high))
         print(f"    {latency_s * 1000:4.0f} ms  {bad:4d} of {samples} bad  {low:.2%} to {high:.2%}")
@@ -132,8 +131,8 @@ def measure(kind: str, seeds: int, samples: int) -> dict[str, object]:
 
 
 def _row(seed: int, result: dict[str, object], took_s: float) -> dict[str, object]:
-    bracket = result.get("bracket")
-    ends = bracket if isinstance(bracket, dict) else {}
+    ladders = result.get("ladders")
+    ends = ladders[0]["bracket"] if isinstance(ladders, list) else {}
     return {
         "seed": seed,
         "exit": result.get("exit_code"),

@@ -234,6 +234,13 @@ class Engine:
                 "route)"
             )
             return Ending(reason, Exit.INCONCLUSIVE)
+        bumps = [bump for each in self.campaign.each() for bump in judge.bumps(each)]
+        if bumps:
+            reason = (
+                f"not monotone: {'; '.join(bumps)}; a breaking point says little here, see what "
+                "changes between them (a time-out with a fallback, a breaker, a cache)"
+            )
+            return Ending(reason, Exit.INCONCLUSIVE)
         if any(judge.gate(each) is False for each in self.campaign.each()):
             return Ending(decision.reason, Exit.GATE_FAILED, decision.answered)
         code = Exit.ANSWERED if decision.answered else Exit.INCONCLUSIVE

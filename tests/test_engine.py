@@ -248,16 +248,52 @@ def test_evidence_that_is_too_old_only_guides() -> None:
         return float(severity >= 0.05)
 
     moved.response = response
-    asked = scenario(search=Search(evidence_ttl_s=15.0))
+    asked = scenario(search=Search(evidence_ttl_s=20.0))
     campaign = run(asked, moved, sinks=[heard])
     expired = [event for event in heard.events if isinstance(event, EvidenceExpired)]
-    assert expired and "search.evidence_ttl (15 s)" in expired[0].why
+    assert expired and "search.evidence_ttl (20 s)" in expired[0].why
     assert exit_of(campaign) == Exit.ANSWERED
     bracket = judge.bracket(campaign)
     assert bracket.held is not None and bracket.broke is not None
     assert bracket.held < 0.05 <= bracket.broke
     assert campaign.spent_samples > sum(arm.samples for arm in campaign.arms)
     assert replay(heard.events, asked, policy("certify")).difference is None
+
+
+def bump(severity: float) -> float:
+    """A time-out with a fallback: 20 to 50 ms are worse than more."""
+    return 0.9 if 0.02 <= severity < 0.05 or severity >= 0.4 else 0.001
+
+
+def stepped_over(seed: int, check: bool) -> tuple[Campaign, Heard]:
+    heard = Heard()
+    asked = scenario(search=Search(monotone_check=check, escalation=4.0))
+    return run(asked, world(bump, seed), seed=seed, sinks=[heard]), heard
+
+
+def test_a_bump_below_the_bracket_is_found_where_it_is_looked_for() -> None:
+    for seed in range(40):
+        campaign, _ = stepped_over(seed, check=False)
+        held = judge.bracket(campaign).held
+        if held is not None and held > 0.05:
+            break
+    else:
+        pytest.fail("the bump was never stepped over")
+    campaign, heard = stepped_over(seed, check=True)
+    assert exit_of(campaign) == Exit.INCONCLUSIVE
+    assert "not monotone: " in stopped(campaign).reason
+    assert "though" in stopped(campaign).reason
+    assert judge.bracket(campaign).held is None
+    asked = campaign.scenario
+    assert replay(heard.events, asked, policy("certify")).difference is None
+
+
+def test_a_monotone_response_passes_the_check_for_a_few_more_requests() -> None:
+    plain = run(scenario(), world(cliff(0.2)))
+    checked = run(scenario(search=Search(monotone_check=True)), world(cliff(0.2)))
+    assert exit_of(checked) == exit_of(plain) == Exit.ANSWERED
+    assert judge.bracket(checked) == judge.bracket(plain)
+    assert plain.spent_samples < checked.spent_samples < plain.spent_samples + 1500
 
 
 # --- steady state ---------------------------------------------------------------------------------
@@ -920,7 +956,7 @@ class Clumsy(World):
 
 def test_failures_in_clumps_are_not_certified_as_if_they_were_alone() -> None:
     told = 0
-    for seed in range(8):
+    for seed in range(24):
         simulated = Clumsy(NEVER, generator(seed), felt=lambda severity: min(severity, 0.1))
         campaign = run(scenario(over=ladder(0.01, 0.3)), simulated)
         runs = [e.longest_run for e in campaign.exposures if e.validity and e.validity.valid]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from chaosbandit.cli import cleaning, demo, examining, proxying, running, scenarios
+from chaosbandit.cli import cleaning, demo, examining, planning, proxying, running, scenarios
 
 app = typer.Typer(
     name="chaosbandit",
@@ -43,6 +43,7 @@ def _root(
 
 
 app.command("demo")(demo.demo)
+app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("validate")(scenarios.validate)
 app.command("schema")(scenarios.schema)

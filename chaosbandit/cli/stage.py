@@ -57,7 +57,7 @@ def _proved(stage: Stage, loaded: Loaded, finished: Finished, samples: int) -> i
     from chaosbandit.cli.proof import prove
 
     try:
-        return prove(stage, loaded.scenario, finished.bracket, samples)
+        return prove(stage, loaded.scenario, finished.brackets, samples)
     except ChaosbanditError as error:
         sys.stderr.write(f"chaosbandit: the bracket could not be measured anew: {error}\n")
         return error.exit_code

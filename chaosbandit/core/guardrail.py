@@ -101,10 +101,12 @@ def _affordable(decision: Expose, campaign: Campaign, room: int) -> int:
 def check(campaign: Campaign, measured: Sequence[Sample], unresolved: int) -> str | None:
     """Why sending must stop now, looking at measured samples in order of completion, or None.
 
+    A block of clumped failures counts only when it is whole, so no fewer in a row end an exposure.
     Warm-up requests do not count in a row: `timing.warmup_samples` bounds them, and an arm that
     always fails would otherwise cost its warm-up each time and never be measured.
     """
     limit = campaign.scenario.guardrails.abort_if_bad_in_a_row
+    limit = max(limit, campaign.certificate.block)
     newest = measured[-limit:]
     if len(newest) == limit and all(any(bad_flags(campaign.slos, s)) for s in newest):
         return f"{limit} bad requests in a row (guardrails.abort_if_bad_in_a_row)"

@@ -19,14 +19,17 @@ from chaosbandit.core.evidence import claimed_bracket, log_e_above
 from chaosbandit.core.model import (
     Bracket,
     Dose,
+    Expose,
     Health,
     Outcome,
+    Purpose,
     Route,
     Sample,
     Validity,
     Verdict,
     VerdictKind,
 )
+from chaosbandit.core.monotone import next_look, not_monotone
 from chaosbandit.core.slo import SLO, bad_flags
 
 BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test
@@ -144,6 +147,8 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
     ours = _instrument_fault(campaign, exposure, health)
     if ours is not None:
         return Validity(False, ours)
+    if not exposure.samples:
+        return Validity(False, "nothing was measured before it had to end")
     for s, slo in enumerate(campaign.slos):
         bad = sum(bad_flags(campaign.slos, sample)[s] for sample in exposure.control)
         if log_e_above(len(exposure.control), bad, slo.bad_ratio) >= BROKEN_LOG_E:
@@ -276,7 +281,7 @@ def bracket(campaign: Campaign) -> Bracket:
     severities = campaign.ladder.severities
     resolution = campaign.scenario.search.resolution
     confidence = campaign.scenario.search.confidence
-    if not exercised(campaign) or clumped(campaign):
+    if not exercised(campaign) or clumped(campaign) or bumps(campaign):
         return Bracket(confidence=confidence)
     if campaign.certificate.empty or campaign.one_sided.empty:
         return Bracket(confidence=confidence)
@@ -289,6 +294,45 @@ def bracket(campaign: Campaign) -> Bracket:
         closed=closed,
         confidence=confidence,
     )
+
+
+def look_below(campaign: Campaign) -> Expose | None:
+    """The next look for a milder severity that is worse than the certified one, where asked for."""
+    held = _certified_held(campaign)
+    if not campaign.scenario.search.monotone_check or held is None or bumps(campaign):
+        return None
+    taus = [slo.bad_ratio for slo in campaign.slos]
+    severities, block = campaign.ladder.severities, campaign.certificate.block
+    look = next_look(severities, campaign.arms, taus, held, block)
+    if look is None:
+        return None
+    arm, samples = look
+    why = f"is anything milder worse? a look at {campaign.ladder.text(severities[arm])}"
+    ends = 3 + int(2 * samples * max(taus))
+    return Expose(campaign.ladder.variant(arm), samples, Purpose.SEARCH, (), ends, why)
+
+
+def bumps(campaign: Campaign) -> list[str]:
+    """Severities that broke on their own samples though a harsher one holds, where asked for."""
+    if not campaign.scenario.search.monotone_check:
+        return []
+    held, block = _certified_held(campaign), campaign.certificate.block
+    taus = [slo.bad_ratio for slo in campaign.slos]
+    text, severities, arms = campaign.ladder.text, campaign.ladder.severities, campaign.arms
+    return [
+        f"{text(severities[lower])} broke ({arms[lower].any_bad} of {arms[lower].samples} bad) "
+        f"though {text(severities[upper])} holds"
+        for lower, upper in not_monotone(arms, taus, held, None, block)
+    ]
+
+
+def _certified_held(campaign: Campaign) -> int | None:
+    """The arm a bracket or, at the cap, one side alone says to hold."""
+    severities, resolution = campaign.ladder.severities, campaign.scenario.search.resolution
+    low, high, _ = claimed_bracket(campaign.certificate, severities, resolution)
+    if high is not None:
+        return low
+    return claimed_bracket(campaign.one_sided, severities, resolution)[0]
 
 
 def exercised(campaign: Campaign) -> bool:

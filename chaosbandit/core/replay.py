@@ -79,6 +79,8 @@ def _answer(policy: Policy, campaign: Campaign, elapsed_s: float) -> Decision:
     seed = [campaign.header.seed, len(campaign.decisions)]
     rng = np.random.default_rng([*seed, campaign.face] if campaign.face else seed)
     decision = policy.decide(campaign, rng)
+    if isinstance(decision, Stop) and decision.answered:
+        decision = judge.look_below(campaign) or decision
     if isinstance(decision, Expose):
         decision = _admitted(decision, guardrail.admit(decision, campaign, elapsed_s))
     return decision
@@ -92,9 +94,11 @@ def _best(campaign: Campaign, answers: Sequence[Decision]) -> Decision:
     stops = [answer for answer in answers if isinstance(answer, Stop)]
     if len(stops) == 1:
         return stops[0]
-    names = (climb.ladder.name for climb in campaign.climbs)
+    ladders: dict[str, list[str]] = {}  # by reason
+    for climb, stop in zip(campaign.climbs, stops, strict=True):
+        ladders.setdefault(stop.reason, []).append(climb.ladder.name)
     return Stop(
-        "; ".join(f"{name}: {stop.reason}" for name, stop in zip(names, stops, strict=True)),
+        "; ".join(f"{', '.join(names)}: {reason}" for reason, names in ladders.items()),
         answered=all(stop.answered for stop in stops),
         by_guardrail=any(stop.by_guardrail for stop in stops),
     )

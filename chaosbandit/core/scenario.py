@@ -51,6 +51,7 @@ class Search:
     max_samples: int | None = None
     max_duration_s: float = 1800.0
     evidence_ttl_s: float = 3600.0  # older evidence only guides
+    monotone_check: bool = False  # after a bracket, look whether anything milder is worse
 
 
 @dataclass(frozen=True, slots=True)

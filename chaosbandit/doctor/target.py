@@ -10,9 +10,9 @@ import asyncio
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.scenario import Scenario
@@ -51,32 +51,49 @@ async def findings(subject: Subject) -> list[Finding]:
     scenario = subject.scenario
     if scenario is None:
         return []
-    urls = routes(scenario)
-    open_ = {route: url for route, url in urls.items() if subject.may_touch(url)}
-    refused = await asyncio.gather(*(_refused(route, url) for route, url in open_.items()))
-    found = {route: finding for route, finding in zip(open_, refused, strict=True) if finding}
-    asked = [route for route in open_ if route not in found]
+    goals = goals_of(scenario)
+    touched = [goal for goal in goals if subject.may_touch(goal.url)]
+    refused = await asyncio.gather(*(_refused(goal) for goal in touched))
+    found = {goal: finding for goal, finding in zip(touched, refused, strict=True) if finding}
+    asked = [goal for goal in touched if goal not in found]
     if scenario.traffic.method not in SAFE_METHODS:
         method = scenario.traffic.method
         why = f"takes connections; not asked, since {method} may change data"
-        found |= {route: ok(_check(route), f"{urls[route]} {why}") for route in asked}
+        found |= {goal: ok(goal.check, f"{goal.url} {why}") for goal in asked}
         asked = []
-    samples = await _samples(scenario, urls, asked) if asked else {}
-    for route in asked:
-        slos = () if route is Route.CHECK else scenario.slos
-        found[route] = judged(_check(route), urls[route], samples[route], slos)
-    return [found[route] for route in urls if route in found]
+    for goal, samples in (await _samples(scenario, asked)).items():
+        slos = () if goal.route is Route.CHECK else scenario.slos
+        found[goal] = judged(goal.check, goal.url, samples, slos)
+    return [found[goal] for goal in goals if goal in found]
 
 
-def routes(scenario: Scenario) -> dict[Route, str]:
-    """The URLs that a run sends requests to."""
-    urls = {Route.CANARY: scenario.traffic.url}
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A URL that a run sends requests to, and the proxy in front of it for a dependency's."""
+
+    route: Route
+    url: str
+    proxy: str = ""
+
+    @property
+    def check(self) -> str:
+        """What its finding is called."""
+        return _NAMES[self.route]
+
+
+_NAMES = {Route.CANARY: "target", Route.CONTROL: "control", Route.CHECK: "dependency"}
+
+
+def goals_of(scenario: Scenario) -> list[Goal]:
+    """The canary, the control beside it, and the dependency of every ladder that has a check."""
+    goals = [Goal(Route.CANARY, scenario.traffic.url)]
     if scenario.traffic.control_url != scenario.traffic.url:
-        urls[Route.CONTROL] = scenario.traffic.control_url
-    check = scenario.proxy(scenario.ladder.proxy).check
-    if check is not None:
-        urls[Route.CHECK] = check
-    return urls
+        goals.append(Goal(Route.CONTROL, scenario.traffic.control_url))
+    for name in dict.fromkeys(ladder.proxy for ladder in scenario.ladders):
+        check = scenario.proxy(name).check
+        if check is not None:
+            goals.append(Goal(Route.CHECK, check, name))
+    return goals
 
 
 def judged(check: str, url: str, samples: Sequence[Sample], slos: Sequence[SLO]) -> Finding:
@@ -131,36 +148,32 @@ def at_least(bad: int, n: int, ratio: float) -> float:
     return min(1.0, math.fsum(terms))
 
 
-async def _refused(route: Route, url: str) -> Finding | None:
+async def _refused(goal: Goal) -> Finding | None:
     try:
-        await reachable(url.replace("{n}", "0"), CONNECT_S)
+        await reachable(goal.url.replace("{n}", "0"), CONNECT_S)
     except TargetError as error:
-        return told_by(_check(route), str(error), Level.FAIL)
+        return told_by(goal.check, str(error), Level.FAIL)
     return None
 
 
-async def _samples(
-    scenario: Scenario, urls: Mapping[Route, str], asked: Sequence[Route]
-) -> dict[Route, list[Sample]]:
-    """A gentle stream, the URLs in turn."""
+async def _samples(scenario: Scenario, asked: Sequence[Goal]) -> dict[Goal, list[Sample]]:
+    """A gentle stream to each, side by side: a prober asks one dependency at a time."""
+    streams = await asyncio.gather(*(_stream(scenario, goal) for goal in asked))
+    return dict(zip(asked, streams, strict=True))
+
+
+async def _stream(scenario: Scenario, goal: Goal) -> list[Sample]:
     rate_per_s = min(RATE_PER_S, scenario.traffic.rate_per_s)
-    each = max(3, min(REQUESTS, int(rate_per_s * LONGEST_S)))
-    found: dict[Route, list[Sample]] = {route: [] for route in asked}
+    wanted = max(3, min(REQUESTS, int(rate_per_s * LONGEST_S)))
 
     def feed(seq: int) -> Route | Signal:
-        return asked[seq % len(asked)] if seq < each * len(asked) else Signal.END
+        return goal.route if seq < wanted else Signal.END
 
     traffic = replace(scenario.traffic, timeout_s=min(scenario.traffic.timeout_s, ANSWER_S))
-    checks = {"": urls[Route.CHECK]} if Route.CHECK in urls else {}
+    checks = {goal.proxy: goal.url} if goal.route is Route.CHECK else {}
     prober = OpenLoopProber(traffic, checks, SystemClock())
-    async with prober, aclosing(prober.stream(feed, rate_per_s * len(asked), {})) as stream:
-        async for sample in stream:
-            found[sample.route].append(sample)
-    return found
-
-
-def _check(route: Route) -> str:
-    return {Route.CANARY: "target", Route.CONTROL: "control", Route.CHECK: "dependency"}[route]
+    async with prober, aclosing(prober.stream(feed, rate_per_s, {})) as stream:
+        return [sample async for sample in stream]
 
 
 def _statuses(statuses: Counter[int]) -> str:

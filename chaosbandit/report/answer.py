@@ -1,12 +1,16 @@
 """The answer to the user's question as one sentence, what to do next, and what to be wary of.
 
-Pure: a campaign and its bracket in, sentences out. "Not known" says what stood in the way.
+Pure: a campaign in, sentences out. "Not known" says what stood in the way. A sentence is about the
+ladder that the campaign faces; what to do and to be wary of is about the whole run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chaosbandit.core import guardrail, judge
 from chaosbandit.core.campaign import Campaign, Tally
+from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Route
 from chaosbandit.errors import Exit
 from chaosbandit.report.phrases import plural, share
@@ -33,15 +37,15 @@ def sentence(campaign: Campaign, between: Bracket) -> str:
 
 def harshest_allowed(campaign: Campaign) -> float:
     """The harshest severity of the ladder that the guardrails allow."""
-    cap = campaign.scenario.guardrails.max_severity
+    cap = campaign.scenario.cap(campaign.ladder)
     severities = campaign.ladder.severities
     allowed = [each for each in severities if cap is None or each <= cap]
     return allowed[-1] if allowed else severities[0]
 
 
-def next_step(campaign: Campaign, between: Bracket) -> str:
+def next_step(campaign: Campaign) -> str:
     """What to do about an answer that is missing or a path that is not clean; else empty."""
-    stopped, steady, scenario = campaign.stopped, campaign.steady, campaign.scenario
+    stopped, steady = campaign.stopped, campaign.steady
     if stopped is None:
         return "Run `chaosbandit clean`, then start again: this run was cut off."
     if stopped.exit_code == Exit.NOT_CLEAN:
@@ -61,28 +65,29 @@ def next_step(campaign: Campaign, between: Bracket) -> str:
         )
     if steady is None:
         return ""  # it ended before anything was sent, and the reason says why
-    if not judge.exercised(campaign):
+    unused = [each.ladder.proxy for each in campaign.each() if not judge.exercised(each)]
+    if unused:
         return (
-            f"Check that {scenario.traffic.url} needs {campaign.ladder.proxy} to answer, and that "
-            "no cache, fallback or other instance answers for it."
+            f"Check that {campaign.scenario.traffic.url} needs {_listed(dict.fromkeys(unused))} to "
+            "answer, and that no cache, fallback or other instance answers for it."
         )
-    return _more_room(campaign, between)
+    return _more_room(campaign)
 
 
-def _more_room(campaign: Campaign, between: Bracket) -> str:
+def _more_room(campaign: Campaign) -> str:
     """Which limit of the scenario ended the search before it had an answer."""
     scenario, stopped = campaign.scenario, campaign.stopped
     assert stopped is not None
     void = [each for each in campaign.exposures if each.validity and not each.validity.valid]
     if len(void) * 2 > len(campaign.exposures) and void[-1].validity is not None:
         return f"Repair what made exposures void, then run again: {void[-1].validity.why}."
-    arm = campaign.exposures[-1].arm if campaign.exposures else 0
-    if campaign.budget_left() <= guardrail.worst_overhead(campaign, arm):
+    last = campaign.exposures[-1] if campaign.exposures else None
+    faced = campaign if last is None else campaign.facing(last.climb)
+    if campaign.budget_left() <= guardrail.worst_overhead(faced, last.arm if last else 0):
         allowed = min(scenario.budget.allowed(slo) for slo in campaign.slos)
         return (
             f"Raise budget.spend (now {share(scenario.budget.spend)}: "
-            f"{plural(allowed, 'bad request')} per run), or narrow the ladder"
-            f"{_narrower(campaign, between)}."
+            f"{plural(allowed, 'bad request')} per run), or narrow {_narrower(campaign)}."
         )
     if campaign.header and stopped.now_s - campaign.header.now_s > scenario.search.max_duration_s:
         return (
@@ -95,12 +100,34 @@ def _more_room(campaign: Campaign, between: Bracket) -> str:
     return ""
 
 
-def _narrower(campaign: Campaign, between: Bracket) -> str:
-    """Where a narrower ladder would start and end, as far as this run knows."""
-    text = campaign.ladder.text
-    start = "" if between.held is None else f" from {text(between.held)}"
-    end = "" if between.broke is None else f" to {text(between.broke)}"
-    return f":{start}{end}" if start or end else ""
+def _narrower(campaign: Campaign) -> str:
+    """Where narrower ladders would start and end, as far as this run knows."""
+    parts = {each.ladder.name: _part(each.ladder, judge.bracket(each)) for each in campaign.each()}
+    if len(parts) == 1:
+        part = parts[campaign.ladder.name]
+        return f"the ladder:{part}" if part else "the ladder"
+    missing = [each.ladder.name for each in campaign.each() if not _known(each)] or list(parts)
+    return _listed(f"{name} ({parts[name][1:]})" if parts[name] else name for name in missing)
+
+
+def _known(campaign: Campaign) -> bool:
+    """Whether nothing more is to be found out about the ladder faced."""
+    between = judge.bracket(campaign)
+    holds = between.held is not None and between.held >= harshest_allowed(campaign)
+    breaks = between.broke is not None and between.broke <= campaign.ladder.severities[0]
+    return between.closed or holds or breaks
+
+
+def _part(ladder: Ladder, between: Bracket) -> str:
+    start = "" if between.held is None else f" from {ladder.text(between.held)}"
+    end = "" if between.broke is None else f" to {ladder.text(between.broke)}"
+    return start + end
+
+
+def _listed(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def warnings(campaign: Campaign) -> tuple[str, ...]:
@@ -134,6 +161,8 @@ def _nothing_known(campaign: Campaign) -> str:
         return f"{name} was not tested: the steady state is not met."
     if not campaign.exposures and campaign.current is None:
         return f"{name} was not tested: nothing was injected."
+    if campaign.highest_exposed is None:
+        return f"{name} was not tested: the run ended before its turn came."
     if not judge.exercised(campaign):
         return f"{name} was not exercised: its faults arrived, but no request felt them."
     return f"{name}: the breaking point is not known."

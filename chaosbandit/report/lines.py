@@ -9,6 +9,7 @@ from typing import Self, TextIO
 from chaosbandit.core.campaign import (
     Campaign,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     RunStarted,
     SteadyStateMeasured,
@@ -30,10 +31,14 @@ def line_of(event: Event, campaign: Campaign) -> str | None:
             return f"steady state {'met' if event.met else 'NOT met'}: {event.why}"
         case WashedOut(back=False):
             return f"exposure {event.n}: NOT washed out: {event.why}"
+        case EvidenceExpired():
+            return event.why
         case ExposureEnded():
-            ended = exposure_result(campaign, campaign.exposures[-1])
+            exposure = campaign.exposures[-1]
+            unit = unit_of(campaign.facing(exposure.climb).ladder)
+            ended = exposure_result(campaign, exposure)
             halted = f", halted: {event.halted}" if event.halted else ""
-            return exposure_line(ended, unit_of(campaign.ladder)) + halted
+            return exposure_line(ended, unit, named=len(campaign.climbs) > 1) + halted
         case Stopped():
             return f"stopped: {event.reason}"
         case _:

@@ -19,6 +19,7 @@ AXIS_WIDTHS = (20, 60)
 BAR_WIDTHS = (8, 24)
 _KEY = 8
 _ZOOM = 3.0  # how far beyond a bracket the axis still shows
+_MOST_LADDERS = 6  # besides the one that is worked on
 
 
 def picture(
@@ -31,6 +32,7 @@ def picture(
     rows += [[(line, FAINT)] for line in _shortened(scene.why, drawn)]
     if campaign.beliefs:
         rows += [[], *_bracket(scene, campaign, drawn, glyphs)]
+        rows += _others(campaign, drawn)
     rows.append([])
     if scene.wanted:
         rows.append(_samples(scene, drawn, glyphs))
@@ -72,8 +74,37 @@ def _bracket(scene: Scene, campaign: Campaign, width: int, glyphs: Glyphs) -> li
     ):
         if severity is not None:
             below.append((scale.column(severity), f"{word} {text(severity)}", style))
-    rows = [axis.ends(width, text(scale.mild), text(scale.harsh))]
+    several = len(campaign.climbs) > 1
+    rows: list[Row] = [[(campaign.ladder.name[:width], "bold")]] if several else []
+    rows.append(axis.ends(width, text(scale.mild), text(scale.harsh)))
     return [*rows, axis.line(scale, marks, glyphs), axis.labels(width, below)]
+
+
+def _others(campaign: Campaign, width: int) -> list[Row]:
+    """A line for each ladder that is not worked on now: what is certified of it so far."""
+    others = [each for each in campaign.each() if each.face != campaign.face]
+    if not others:
+        return []
+    shown = others[:_MOST_LADDERS]
+    found = [_so_far(each) for each in shown]
+    room = max(width - 2 - max(map(len, found)), _KEY)
+    column = min(max(len(each.ladder.name) for each in shown), room)
+    rows: list[Row] = [[]]
+    for each, said in zip(shown, found, strict=True):
+        name = f"{each.ladder.name[:column]:<{column}}  "
+        rows.append([(name, FAINT), (said[: width - len(name)], "")])
+    left = len(others) - len(shown)
+    return [*rows, [(f"and {left} more", FAINT)]] if left else rows
+
+
+def _so_far(campaign: Campaign) -> str:
+    """`held 190 ms, broke 207 ms`, or as much of that as is certified of the ladder faced."""
+    known, text = judge.bracket(campaign), campaign.ladder.text
+    ends = [("held", known.held), ("broke", known.broke)]
+    said = ", ".join(f"{word} {text(at)}" for word, at in ends if at is not None)
+    if said:
+        return said
+    return "not tried yet" if campaign.highest_exposed is None else "nothing certified yet"
 
 
 def _scale(campaign: Campaign, width: int) -> Scale:

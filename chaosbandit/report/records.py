@@ -59,6 +59,30 @@ class ArmResult:
 
 
 @dataclass(frozen=True, slots=True)
+class GateResult:
+    """The `require` line of a ladder and what became of it."""
+
+    above: float
+    above_text: str
+    outcome: GateOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class LadderResult:
+    """All that was found out about one ladder."""
+
+    ladder: str
+    proxy: str
+    answer: str  # one sentence
+    samples: int  # canary requests measured on it, in void exposures too
+    bracket: BracketResult
+    gate: GateResult | None  # None: nothing is required of it
+    dose_held: Dose | None  # measured at the bracket's held end
+    dose_broke: Dose | None
+    arms: tuple[ArmResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteResult:
     """Everything sent on one route in any phase."""
 
@@ -88,6 +112,7 @@ class ExposureResult:
     """One bounded injection, what it measured and whether it may be believed."""
 
     n: int
+    ladder: str
     severity: float
     severity_text: str
     after_s: float  # since the run started
@@ -109,39 +134,24 @@ class SteadyResult:
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
-    """One `require` line and what became of it."""
-
-    ladder: str
-    above: float
-    above_text: str
-    outcome: GateOutcome
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """All that is told of one run."""
 
     schema: int
     scenario: str
-    ladder: str
     run: str
     seed: int | None
-    answer: str  # one sentence
+    answer: str  # a sentence a ladder, each on a line of its own
     next_step: str  # what to do about an answer that is missing or incomplete; else empty
-    answered: bool
+    answered: bool  # of all ladders
     exit_code: int
     stop_reason: str
     clean: Cleanliness
     clean_why: str
-    bracket: BracketResult
-    gates: tuple[GateResult, ...]
+    ladders: tuple[LadderResult, ...]  # in the scenario's order
     requests: tuple[RouteResult, ...]
     lost: int  # sent but never awaited; charged as bad
-    budgets: tuple[BudgetResult, ...]
-    dose_held: Dose | None  # measured at the bracket's held end
-    dose_broke: Dose | None
-    arms: tuple[ArmResult, ...]
+    budgets: tuple[BudgetResult, ...]  # shared by all ladders
     exposures: tuple[ExposureResult, ...]
     steady: SteadyResult
     warnings: tuple[str, ...]

@@ -25,12 +25,13 @@ from chaosbandit.report.records import (
     ExposureResult,
     GateOutcome,
     GateResult,
+    LadderResult,
     Result,
     RouteResult,
     SteadyResult,
 )
 
-__all__ = ["Result", "exposure_result", "gates_of", "result_of", "unit_of"]
+__all__ = ["Result", "exposure_result", "result_of", "unit_of"]
 
 CUT_OFF = "the journal ends before the run did"
 
@@ -44,23 +45,21 @@ def result_of(
 ) -> Result:
     """The result of a campaign, finished or cut short; `exit_code` wins over the recorded one."""
     header, stopped, steady = campaign.header, campaign.stopped, campaign.steady
-    between = judge.bracket(campaign)
+    ladders = tuple(ladder_result(each) for each in campaign.each())
     recorded = stopped.exit_code if stopped else int(Exit.INCONCLUSIVE)
     return Result(
         schema=SCHEMA,
         scenario=campaign.scenario.name,
-        ladder=campaign.ladder.name,
         run=header.run if header else "",
         seed=header.seed if header else campaign.scenario.seed,
-        answer=answer.sentence(campaign, between),
-        next_step=answer.next_step(campaign, between),
+        answer="\n".join(ladder.answer for ladder in ladders),
+        next_step=answer.next_step(campaign),
         answered=stopped.answered if stopped else False,
         exit_code=recorded if exit_code is None else int(exit_code),
         stop_reason=stopped.reason if stopped else CUT_OFF,
         clean=_cleanliness(campaign),
         clean_why=stopped.clean_why if stopped else CUT_OFF,
-        bracket=_bracket(campaign, between),
-        gates=gates_of(campaign, between),
+        ladders=ladders,
         requests=tuple(
             _route(campaign, route, campaign.tallies[route])
             for route in Route
@@ -68,9 +67,6 @@ def result_of(
         ),
         lost=campaign.lost,
         budgets=tuple(_budget(campaign, s, slo) for s, slo in enumerate(campaign.slos)),
-        dose_held=_dose_at(campaign, between.held),
-        dose_broke=_dose_at(campaign, between.broke),
-        arms=tuple(_arm(campaign, verdict) for verdict in judge.claims(campaign)),
         exposures=tuple(exposure_result(campaign, exposure) for exposure in _all(campaign)),
         steady=SteadyResult(
             met=steady.met if steady else None,
@@ -87,18 +83,33 @@ def result_of(
     )
 
 
-def gates_of(campaign: Campaign, between: Bracket) -> tuple[GateResult, ...]:
-    """The gates of the campaign's ladder: passed, failed, or not shown either way."""
-    name, text = campaign.ladder.name, campaign.ladder.text
-    gates = []
-    for ladder, above in campaign.scenario.require.items():
-        outcome = GateOutcome.UNPROVEN
-        if ladder == name and between.held is not None and between.held >= above:
-            outcome = GateOutcome.PASSED
-        elif ladder == name and between.broke is not None and between.broke <= above:
-            outcome = GateOutcome.FAILED
-        gates.append(GateResult(ladder, above, text(above), outcome))
-    return tuple(gates)
+def ladder_result(campaign: Campaign) -> LadderResult:
+    """What is known of the ladder faced."""
+    between, ladder = judge.bracket(campaign), campaign.ladder
+    return LadderResult(
+        ladder=ladder.name,
+        proxy=ladder.proxy,
+        answer=answer.sentence(campaign, between),
+        samples=sum(each.samples for each in _all(campaign) if each.climb == campaign.face),
+        bracket=_bracket(campaign, between),
+        gate=_gate(campaign, between),
+        dose_held=_dose_at(campaign, between.held),
+        dose_broke=_dose_at(campaign, between.broke),
+        arms=tuple(_arm(campaign, verdict) for verdict in judge.claims(campaign)),
+    )
+
+
+def _gate(campaign: Campaign, between: Bracket) -> GateResult | None:
+    """The gate of the ladder faced: passed, failed, or not shown either way."""
+    above = campaign.scenario.require.get(campaign.ladder.name)
+    if above is None:
+        return None
+    outcome = GateOutcome.UNPROVEN
+    if between.held is not None and between.held >= above:
+        outcome = GateOutcome.PASSED
+    elif between.broke is not None and between.broke <= above:
+        outcome = GateOutcome.FAILED
+    return GateResult(above, campaign.ladder.text(above), outcome)
 
 
 def unit_of(ladder: Ladder) -> str:
@@ -166,10 +177,12 @@ def _budget(campaign: Campaign, index: int, slo: SLO) -> BudgetResult:
 def exposure_result(campaign: Campaign, exposure: Exposure) -> ExposureResult:
     """One exposure of a campaign as it is reported."""
     started_s = campaign.header.now_s if campaign.header else exposure.started_s
+    ladder = campaign.facing(exposure.climb).ladder
     return ExposureResult(
         n=exposure.n,
+        ladder=ladder.name,
         severity=exposure.severity,
-        severity_text=campaign.ladder.text(exposure.severity),
+        severity_text=ladder.text(exposure.severity),
         after_s=exposure.started_s - started_s,
         samples=exposure.samples,
         warmup=exposure.warmup,
@@ -181,11 +194,13 @@ def exposure_result(campaign: Campaign, exposure: Exposure) -> ExposureResult:
 
 
 def _dose_at(campaign: Campaign, severity: float | None) -> Dose | None:
-    """The dose of the valid exposure with the most samples at one severity."""
+    """The dose of the valid exposure with the most samples at one severity of the ladder faced."""
     there = [
         exposure
         for exposure in campaign.exposures
-        if exposure.severity == severity and exposure.validity and exposure.validity.valid
+        if (exposure.climb, exposure.severity) == (campaign.face, severity)
+        and exposure.validity
+        and exposure.validity.valid
     ]
     return max(there, key=lambda exposure: exposure.samples).dose if there else None
 

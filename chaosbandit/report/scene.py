@@ -13,6 +13,7 @@ from chaosbandit.core.campaign import (
     Campaign,
     Decided,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     ExposureStarted,
     Observed,
@@ -91,6 +92,8 @@ def watch(scene: Scene, event: Event, campaign: Campaign) -> Scene:
             return _observed(scene, event, campaign)
         case WashedOut():
             return replace(scene, stage=Stage.WASHING_OUT)
+        case EvidenceExpired():
+            return scene
         case ExposureEnded():
             return Scene(Stage.CHOOSING, exposure=scene.exposure)
         case Stopped():

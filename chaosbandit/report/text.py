@@ -15,6 +15,7 @@ from chaosbandit.report.records import (
     Cleanliness,
     ExposureResult,
     GateOutcome,
+    LadderResult,
     Result,
     RouteResult,
 )
@@ -40,9 +41,13 @@ def to_text(result: Result, width: int = WIDTH) -> str:
     return "\n".join(lines) + "\n"
 
 
-def exposure_line(exposure: ExposureResult, unit: str) -> str:
-    """One exposure in one line: `exposure 3: 190 ms, 120 requests, 1 bad (latency), ...`."""
-    parts = [exposure.severity_text, plural(exposure.samples, "request"), _bad_text(exposure.bad)]
+def exposure_line(exposure: ExposureResult, unit: str, *, named: bool = False) -> str:
+    """One exposure in one line: `exposure 3: 190 ms, 120 requests, 1 bad (latency), ...`.
+
+    With `named` it says of which ladder: `exposure 3: slow-inventory 190 ms, ...`.
+    """
+    dose = f"{exposure.ladder} {exposure.severity_text}" if named else exposure.severity_text
+    parts = [dose, plural(exposure.samples, "request"), _bad_text(exposure.bad)]
     if exposure.dose.delivered is not None or exposure.dose.felt is not None:
         parts.append(_dose_text(exposure.dose, unit))
     if not exposure.valid:
@@ -72,12 +77,14 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
         yield "requests", sent + (f", {result.lost:,} lost in flight" if result.lost else "")
     for budget in result.budgets:
         yield "budget", _budget_text(budget)
-    for end, dose in (("held", result.dose_held), ("broke", result.dose_broke)):
-        if dose is not None:
-            text = result.bracket.held_text if end == "held" else result.bracket.broke_text
-            yield "dose", f"{end} at {text}: {_dose_text(dose, result.bracket.unit)}"
-    for gate in result.gates:
-        yield "gate", f"{gate.ladder} > {gate.above_text}: {_GATES[gate.outcome]}"
+    named = len(result.ladders) > 1
+    for ladder in result.ladders:
+        name = f"{ladder.ladder} " if named else ""
+        yield from (("dose", f"{name}{text}") for text in _doses(ladder))
+    for ladder in result.ladders:
+        if ladder.gate is not None:
+            outcome = _GATES[ladder.gate.outcome]
+            yield "gate", f"{ladder.ladder} > {ladder.gate.above_text}: {outcome}"
     for warning in result.warnings:
         yield "warning", warning
     removed = result.clean is Cleanliness.REMOVED
@@ -105,11 +112,27 @@ def _pair(key: str, value: str, width: int) -> list[str]:
     )
 
 
-def _undecided(result: Result) -> list[str]:
-    """The arms without a verdict that were looked at most, mildest first."""
-    open_arms = [arm for arm in result.arms if arm.verdict is VerdictKind.UNKNOWN and arm.samples]
-    most = sorted(open_arms, key=lambda arm: -arm.samples)[:_MOST_ARMS]
-    return [arm.sentence for arm in sorted(most, key=lambda arm: arm.severity)]
+def _undecided(result: Result) -> Iterator[str]:
+    """Of each ladder the arms without a verdict that were looked at most, mildest first."""
+    several = len(result.ladders) > 1
+    for ladder in result.ladders:
+        if several and ladder.bracket.closed:
+            continue
+        open_arms = [a for a in ladder.arms if a.verdict is VerdictKind.UNKNOWN and a.samples]
+        most = sorted(open_arms, key=lambda arm: -arm.samples)[:_MOST_ARMS]
+        name = f"{ladder.ladder} " if several else ""
+        yield from (f"{name}{arm.sentence}" for arm in sorted(most, key=lambda arm: arm.severity))
+
+
+def _doses(ladder: LadderResult) -> Iterator[str]:
+    """What arrived and was felt at the two ends of the bracket."""
+    between = ladder.bracket
+    for end, at, dose in (
+        ("held", between.held_text, ladder.dose_held),
+        ("broke", between.broke_text, ladder.dose_broke),
+    ):
+        if dose is not None:
+            yield f"{end} at {at}: {_dose_text(dose, between.unit)}"
 
 
 def _route_text(route: RouteResult) -> str:

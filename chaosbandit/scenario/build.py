@@ -71,6 +71,7 @@ def _search(keys: shape.SearchKeys) -> Search:
         max_samples=keys.max_samples,
         max_duration_s=keys.max_duration,
         evidence_ttl_s=keys.evidence_ttl,
+        monotone_check=keys.monotone_check,
     )
 
 

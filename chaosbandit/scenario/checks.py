@@ -76,10 +76,15 @@ def _names_once(document: Document, shown: Shown) -> Iterator[Finding]:
                 yield Finding((section, index, "name"), f"a name no other of {section} has")
 
 
-def _one_ladder(document: Document, shown: Shown) -> Iterator[Finding]:
-    if len(document.ladders) > 1:
-        wanted = "one ladder: this version runs one a scenario; give each other a file of its own"
-        yield Finding(("ladders", 1), wanted)
+def _edge_has_one_proxy(document: Document, shown: Shown) -> Iterator[Finding]:
+    first = document.ladders[0].proxy
+    for index, ladder in enumerate(document.ladders):
+        if document.topology == "edge" and ladder.proxy != first:
+            wanted = (
+                f"{first}, as the first ladder: in `edge` all requests go through one proxy, that "
+                "in front of the service"
+            )
+            yield Finding(("ladders", index, "proxy"), wanted)
 
 
 def _ladder_has_proxy(document: Document, shown: Shown) -> Iterator[Finding]:
@@ -110,13 +115,16 @@ def _errors_are_drawn_afresh(document: Document, shown: Shown) -> Iterator[Findi
 
 def _severity_is_on_ladder(document: Document, shown: Shown) -> Iterator[Finding]:
     path, amount = ("guardrails", "max_severity"), document.guardrails.max_severity
-    ladder = document.ladders[0]
     if amount is None:
         return
-    if amount.kind != ladder.toxic:
-        yield Finding(path, _unit(ladder.toxic))
-    elif not ladder.mild <= amount.value <= ladder.harsh:
-        yield Finding(path, f"a severity of the ladder: {_span(shown)}")
+    meant = [(n, one) for n, one in enumerate(document.ladders) if one.toxic == amount.kind]
+    if not meant:
+        yield Finding(path, _unit(document.ladders[0].toxic))
+    elif any(amount.value < ladder.mild for _, ladder in meant) or all(
+        amount.value > ladder.harsh for _, ladder in meant
+    ):
+        spans = " and of ".join(_span(shown, index) for index, _ in meant)
+        yield Finding(path, f"a severity of the ladder: {spans}")
     elif amount.kind == "latency" and not round(amount.value * 1000, 6).is_integer():
         yield Finding(path, "whole milliseconds")
 
@@ -134,7 +142,8 @@ def _gates_can_be_answered(document: Document, shown: Shown) -> Iterator[Finding
         elif gate.kind != ladder.toxic:
             yield Finding(path, _unit(ladder.toxic))
         elif not ladder.mild <= gate.value < _harshest(ladder, cap):
-            wanted = f"a gate the search can answer: {_span(shown)}, below `to` and `max_severity`"
+            span = _span(shown, known.index(name))
+            wanted = f"a gate the search can answer: {span}, below `to` and `max_severity`"
             yield Finding(path, wanted)
 
 
@@ -179,8 +188,8 @@ def _exposure_outlives_warmup(document: Document, shown: Shown) -> Iterator[Find
     )
 
 
-def _span(shown: Shown) -> str:
-    return f"{shown(('ladders', 0, 'from'))} to {shown(('ladders', 0, 'to'))}"
+def _span(shown: Shown, ladder: int) -> str:
+    return f"{shown(('ladders', ladder, 'from'))} to {shown(('ladders', ladder, 'to'))}"
 
 
 def _unit(toxic: str) -> str:
@@ -200,7 +209,7 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     _canary_has_control: ("topology", "traffic"),
     _listens_once: ("proxies",),
     _names_once: ("slos", "ladders"),
-    _one_ladder: ("ladders",),
+    _edge_has_one_proxy: ("topology", "ladders"),
     _ladder_has_proxy: ("ladders", "proxies"),
     _errors_are_drawn_afresh: ("topology", "traffic", "ladders"),
     _severity_is_on_ladder: ("ladders", "guardrails"),

@@ -195,6 +195,12 @@ class SearchKeys(_Keys):
         "20m",
         "1h",
     )
+    monotone_check: f.Truth = key(
+        "`true` looks, after a bracket, whether anything milder is worse: at every factor of two "
+        "below it, some thousand requests more at 99%.",
+        True,
+        False,
+    )
 
 
 class GuardrailKeys(_Keys):

@@ -1,8 +1,9 @@
 """Whole campaigns without a network: thousands a minute, on the fold and the policies of real runs.
 
 A trial asks `core.replay.decide` and folds with `core.campaign`, as the engine does. What it leaves
-out is time between sending and knowing: every sample is resolved at once, none is late, no exposure
-void. `chaosbandit.sim.world` has all that, sample by sample.
+out is the order of answers: a batch is known at once, no sample is late, no exposure void. A `Toll`
+says what time and requests everything around a batch costs; with a `Latency`, so do requests in
+flight. `chaosbandit.sim.world` has all that, sample by sample.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from chaosbandit._version import __version__
-from chaosbandit.core import judge
+from chaosbandit.core import guardrail, judge
 from chaosbandit.core.campaign import (
     Campaign,
     ExposureEnded,
@@ -29,7 +30,7 @@ from chaosbandit.core.campaign import (
     measured,
 )
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Dose, Expose, Health, Stop, Validity, Variant
+from chaosbandit.core.model import Dose, Expose, Health, Purpose, Stop, Validity, Variant
 from chaosbandit.core.policies import Policy
 from chaosbandit.core.policies import policy as policy_of
 from chaosbandit.core.replay import decide
@@ -46,13 +47,36 @@ _PLENTY = 10**12  # an error budget no trial can spend
 
 
 @dataclass(frozen=True, slots=True)
+class Latency:
+    """How long answers take at a variant."""
+
+    good_s: float
+    bad_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Toll:
-    """What moving and sending cost in time, and which requests an exposure spends on warming up."""
+    """What everything around a batch costs in time and requests; by default only sending does.
+
+    With `latency`, requests in flight are limited as in the engine: those sent before a bad answer
+    came back are spent, and arms that fail or hang are sampled slowly.
+    """
 
     rate_per_s: float = RATE_PER_S
     setup_s: float = 0.0  # per exposure, whatever is sent in it
     warmup_samples: int = 0  # per exposure; charged to the budget, never evidence
+    warmup_s: float = 0.0  # at least as long; at the full rate where an arm is believed to hold
+    washout_samples: int = 0  # at severity 0 after each exposure
+    steady_samples: int = 0  # at severity 0 before the first one, and after the last if one broke
+    steady_s: float = 0.0  # how long each of these two looks takes
     longest_s: float = math.inf  # an exposure that lasts longer is injected anew
+    latency: Callable[[Variant], Latency] | None = None  # None: answered before the next is sent
+
+    @property
+    def setup_samples(self) -> float:
+        """What one more exposure costs in time, in samples: policies weigh moving by it."""
+        warmup = max(self.warmup_samples, self.warmup_s * self.rate_per_s)
+        return self.setup_s * self.rate_per_s + warmup + self.washout_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +244,16 @@ class _Trial:
         self.draw, self.policy, self.toll = draw, policy, toll
         self.rng = np.random.default_rng([seed, 0, 1])  # decisions have [seed, number]
         self.now_s, self.since_s = 0.0, 0.0
+        self.drain_s = 0.0  # until the newest answers of a batch are in that nobody waited for
+        self.control = np.asarray(control_bad_ratios)
         header = RunStarted("simulated", scenario.name, seed, __version__, 0.0, 0.0, "", "", "")
-        setup_samples = toll.setup_s * toll.rate_per_s + toll.warmup_samples
         block = scenario.search.block or 1
         steady = SteadyStateMeasured(True, "", control_bad_ratios, block, 0.0, {}, 0.0)
-        self.campaign = apply(apply(begin(scenario, setup_samples), header), steady)
+        self.campaign = apply(apply(begin(scenario, toll.setup_samples), header), steady)
 
     def run(self) -> SimulatedRun:
         """To the end."""
+        self._at_severity_0(self.toll.steady_samples, self.toll.steady_s)
         while True:
             decided = decide(self.policy, self.campaign, 0, self.now_s)
             self.campaign = apply(self.campaign, decided)
@@ -248,18 +274,30 @@ class _Trial:
         self.campaign = apply(self.campaign, started)
         self.now_s += self.toll.setup_s
         self.since_s = self.now_s
-        if self.toll.warmup_samples:
-            self._warm_up(variant)
+        self._warm_up(variant)
 
     def _warm_up(self, variant: Variant) -> None:
-        bad = self.draw(variant, self.toll.warmup_samples, self.rng)
+        toll, samples = self.toll, self.toll.warmup_samples
+        if not guardrail.risky(self.campaign, variant.arm):
+            samples = max(samples, round(toll.warmup_s * toll.rate_per_s))
+        if samples == 0:
+            return
+        bad = self.draw(variant, samples, self.rng)
         self.campaign = charged(self.campaign, bad)
-        self.now_s += self.toll.warmup_samples / self.toll.rate_per_s
+        self.now_s += max(toll.warmup_s, samples * self._apart_s(variant, bad))
+
+    def _at_severity_0(self, samples: int, lasts_s: float) -> None:
+        """Requests without a fault, which are charged as well."""
+        if samples:
+            bad = self.rng.random(samples)[:, None] < self.control
+            self.campaign = charged(self.campaign, bad)
+        self.now_s += lasts_s
 
     def _end_exposure(self) -> None:
         current = self.campaign.current
         if current is None:
             return
+        self.now_s, self.drain_s = self.now_s + self.drain_s, 0.0
         ended = ExposureEnded(
             current.n,
             current.arm,
@@ -271,20 +309,63 @@ class _Trial:
             self.now_s,
         )
         self.campaign = apply(self.campaign, ended)
+        washout = self.toll.washout_samples
+        self._at_severity_0(washout, washout / self.toll.rate_per_s)
 
     def _measure(self, number: int, decision: Expose) -> None:
         """Send the batch until bad samples, the budget or a certificate that closes end it."""
-        bad = self.draw(decision.variant, decision.samples, self.rng)
+        variant = decision.variant
+        sent = self.draw(variant, decision.samples, self.rng)
+        sent = bad = sent[: self._fitting(variant, sent)]
         if decision.stop_after_bad is not None:
             bad = _until(np.asarray(bad.any(axis=1)), decision.stop_after_bad, bad)
+        if len(bad) < len(sent):
+            bad = sent[: len(bad) + self._flying(variant, bad)]
         for slo, left in enumerate(_left(self.campaign)):
             bad = _until(bad[:, slo], left, bad)
         after = measured(self.campaign, number, bad)
         if _claims(after) != _claims(self.campaign):
-            bad = self._until_closed(number, bad, _claims(self.campaign))
+            closed = self._until_closed(number, bad, _claims(self.campaign))
+            bad = bad[: len(closed) + self._flying(variant, closed)]
             after = measured(self.campaign, number, bad)
+        self.now_s += len(bad) * self._apart_s(variant, bad)
+        self.drain_s = self._answer_s(variant, bad)
+        if decision.purpose is not Purpose.HELD:  # the next decision waits for all answers
+            self.now_s, self.drain_s = self.now_s + self.drain_s, 0.0
         self.campaign = after
-        self.now_s += len(bad) / self.toll.rate_per_s
+
+    def _fitting(self, variant: Variant, bad: Mask) -> int:
+        """How much of a batch an exposure has time for, in whole blocks."""
+        left_s = self.toll.longest_s - (self.now_s - self.since_s)
+        fitting = left_s / self._apart_s(variant, bad)
+        block = self.campaign.certificate.block
+        return len(bad) if fitting >= len(bad) else max(1, int(fitting) // block) * block
+
+    def _flying(self, variant: Variant, bad: Mask) -> int:
+        """Requests that are sent before the answer to the last of these ends the batch."""
+        if self.toll.latency is None:
+            return 0
+        meanwhile = math.ceil(self._answer_s(variant, bad[-1:]) * self.toll.rate_per_s)
+        return max(0, min(self._most_in_flight(variant), meanwhile) - 1)
+
+    def _apart_s(self, variant: Variant, bad: Mask) -> float:
+        """Seconds from one request to the next, as few may be in flight (Little's law)."""
+        pace_s = 1.0 / self.toll.rate_per_s
+        if self.toll.latency is None:
+            return pace_s
+        takes, share = self.toll.latency(variant), float(bad.any(axis=1).mean())
+        mean_s = takes.good_s + (takes.bad_s - takes.good_s) * share
+        return max(pace_s, mean_s / self._most_in_flight(variant))
+
+    def _answer_s(self, variant: Variant, bad: Mask) -> float:
+        """Until all answers are in, from the moment the last of these requests was sent."""
+        if self.toll.latency is None:
+            return 0.0
+        takes, newest = self.toll.latency(variant), bad[-self._most_in_flight(variant) :]
+        return takes.bad_s if bool(newest.any()) else takes.good_s
+
+    def _most_in_flight(self, variant: Variant) -> int:
+        return max(1, guardrail.unresolved_allowed(self.campaign, variant.arm))
 
     def _until_closed(self, number: int, bad: Mask, claims: tuple[int | None, int | None]) -> Mask:
         """The shortest beginning that changes what is claimed: evidence seen once stays seen."""
@@ -298,8 +379,10 @@ class _Trial:
 
     def _ended(self, stop: Stop) -> SimulatedRun:
         self._end_exposure()
+        brackets = [judge.bracket(each) for each in self.campaign.each()]
+        if any(bracket.broke is not None for bracket in brackets):
+            self._at_severity_0(self.toll.steady_samples, self.toll.steady_s)
         campaign = self.campaign
-        brackets = [judge.bracket(each) for each in campaign.each()]
         tally = campaign.tallies
         return SimulatedRun(
             held=brackets[0].held,
@@ -317,8 +400,11 @@ class _Trial:
 
 def _left(campaign: Campaign) -> list[int]:
     """Bad samples that may still happen, per SLO."""
-    allowed = campaign.scenario.budget.allowed
-    return [max(1, allowed(slo) - campaign.spent_bad(s)) for s, slo in enumerate(campaign.slos)]
+    allowed, reserve = campaign.scenario.budget.allowed, guardrail.reserve(campaign)
+    return [
+        max(1, allowed(slo) - reserve - campaign.spent_bad(s))
+        for s, slo in enumerate(campaign.slos)
+    ]
 
 
 def _until(flags: Mask, limit: int, bad: Mask) -> Mask:

@@ -11,6 +11,7 @@ from chaosbandit.errors import Exit
 COMMANDS = [
     [],
     ["run"],
+    ["plan"],
     ["demo"],
     ["validate"],
     ["schema"],

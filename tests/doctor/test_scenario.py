@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chaosbandit.doctor.scenario import findings
 from tests.doctor.looking import levels, one, subject
-from tests.simulated import scenario
+from tests.simulated import errors_ladder, ladder, scenario
 
 
 def test_all_of_a_scenario(tmp_path: Path) -> None:
@@ -17,6 +17,16 @@ def test_all_of_a_scenario(tmp_path: Path) -> None:
     assert "at most 1,000 bad requests a run" in one(found, "scenario").found
     assert "slow > 150 ms" in one(found, "gates").found
     assert str(files[0]) in one(found, "rules").found
+
+
+def test_all_ladders_and_their_gates_count(tmp_path: Path) -> None:
+    first, second = ladder(), errors_ladder()
+    gates = {"slow": 0.15, "errors": 0.02}
+    both = replace(scenario(require=gates), ladders=(first, second))
+    found = findings(subject(tmp_path, both))
+    arms = len(first.severities) + len(second.severities)
+    assert f"{arms} severities, at most 1,000 bad" in one(found, "scenario").found
+    assert "slow > 150 ms and errors > 2 %" in one(found, "gates").found
 
 
 def test_no_scenario_is_worth_a_note(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from chaosbandit.core.model import Outcome, Sample
-from chaosbandit.core.scenario import Scenario
+from chaosbandit.core.scenario import Proxy, Scenario
 from chaosbandit.doctor import target
 from chaosbandit.doctor.findings import Finding
 from chaosbandit.doctor.target import at_least, findings, judged
@@ -126,6 +127,48 @@ def test_each_request_has_its_number_and_headers(
 
     looked(tmp_path, record, monkeypatch)
     assert sorted(asked) == sorted(("GET", f"/{n}") for n in range(20))
+
+
+def test_the_dependency_of_every_ladder_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "RATE_PER_S", 50.0)
+    monkeypatch.setattr(target, "REQUESTS", 5)
+    asked: list[str] = []
+
+    async def reply(method: str, path: str, body: bytes) -> bytes:
+        asked.append(path)
+        return raw("429 Too Many Requests" if path == "/prices" else "200 OK")
+
+    async def look() -> list[Finding]:
+        async with fake_api(reply) as url:
+            return await findings(subject(tmp_path, _of_three_ladders(url)))
+
+    found = asyncio.run(look())
+    assert [finding.check for finding in found] == ["target", "dependency", "dependency"]
+    assert levels(found) == ["ok", "ok", "fail"]
+    assert "/stock answers 200" in found[1].found
+    assert "/prices limits the rate" in found[2].found
+    assert Counter(asked) == {
+        **{f"/{n}": 1 for n in range(5)},
+        "/stock": 5,
+        "/prices": 5,
+    }
+
+
+def _of_three_ladders(url: str) -> Scenario:
+    """Two of one proxy, one of another, and a proxy without any."""
+    base = wired(f"{url}/{{n}}")
+    names = {"inventory": "stock", "prices": "prices", "search": "search"}
+    proxies = (
+        Proxy(name, "127.0.0.1:1", f"127.0.0.1:{port}", f"{url}/{path}")
+        for port, (name, path) in enumerate(names.items(), start=2)
+    )
+    ladders = (
+        replace(base.ladder, name=f"slow-{n}", proxy=proxy)
+        for n, proxy in enumerate(("inventory", "prices", "inventory"))
+    )
+    return replace(base, proxies=tuple(proxies), ladders=tuple(ladders))
 
 
 def test_nobody_there_is_told_apart(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def test_demo_brackets_the_breaking_point(toxiproxy_url: str, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
-    held, broke = result["bracket"]["held"], result["bracket"]["broke"]
+    (ladder,) = result["ladders"]
+    held, broke = ladder["bracket"]["held"], ladder["bracket"]["broke"]
     assert held < broke <= 1.1 * held * 1.001
     measured = {
         (int(ms), name): (float(low), float(high))

@@ -63,8 +63,9 @@ def shop() -> Iterator[str]:
 def test_latency(toxiproxy_url: str, shop: str, tmp_path: Path) -> None:
     arguments = ["run", scenario_with(tmp_path, LATENCY), "--json", "--toxiproxy", toxiproxy_url]
     result = json.loads(chaosbandit(tmp_path, *arguments, environment={"SHOP": shop}).told(0).out)
-    assert result["bracket"]["held"] < 0.12 < result["bracket"]["broke"]
-    assert result["dose_held"]["felt"] == pytest.approx(result["bracket"]["held"], abs=0.02)
+    (ladder,) = result["ladders"]
+    assert ladder["bracket"]["held"] < 0.12 < ladder["bracket"]["broke"]
+    assert ladder["dose_held"]["felt"] == pytest.approx(ladder["bracket"]["held"], abs=0.02)
     assert result["clean"] == "verified"
     _nothing_is_left(toxiproxy_url, tmp_path)
 

@@ -67,8 +67,9 @@ def test_a_failed_gate_as_json(shared_stage: Stage, tmp_path: Path) -> None:
     ).told(3)
     result = json.loads(ended.out)
     assert (result["exit_code"], result["clean"], ended.err) == (3, "verified", "")
-    assert [gate["outcome"] for gate in result["gates"]] == ["failed"]
-    assert result["bracket"]["broke"] <= 0.9
+    (ladder,) = result["ladders"]
+    assert ladder["gate"]["outcome"] == "failed"
+    assert ladder["bracket"]["broke"] <= 0.9
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_a_service_that_dies_is_no_breaking_point(
         ended = run.ended()
     result = json.loads(ended.told(ended.code).out)
     assert ended.code in codes
-    assert result["bracket"]["broke"] is None
+    assert result["ladders"][0]["bracket"]["broke"] is None
     assert said in ended.out
     assert before == proxies(embedded_stage.server)
     assert ledger_files(tmp_path) == []

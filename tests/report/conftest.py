@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import pytest
@@ -38,6 +39,9 @@ from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 
 LADDER = Ladder("slow-inventory", "inventory", "latency", 0.010, 1.0, 0.10)
+PRICES = Ladder("slow-prices", "prices", "latency", 0.020, 0.5, 0.10)
+SEARCH = Ladder("slow-search", "search", "latency", 0.010, 1.0, 0.10)
+MANY = tuple(replace(SEARCH, name=f"{'very-' * n}slow") for n in range(20))
 SLOS = (
     SLO("availability", SLI("status in 2xx-3xx", ((200, 399),)), 0.90),
     SLO("latency", SLI("latency <= 400ms", (), 0.4), 0.90),
@@ -47,16 +51,25 @@ SLOS = (
 class Story:
     """A run told step by step; `moments` holds every event with the campaign after it."""
 
-    def __init__(self, requests: int = 20_000, cap: float | None = None, gate: float = 0.15):
+    def __init__(
+        self,
+        requests: int = 20_000,
+        cap: float | None = None,
+        gate: float = 0.15,
+        ladders: tuple[Ladder, ...] = (LADDER,),
+    ):
         scenario = Scenario(
             name="storefront-slow-inventory",
             toxiproxy="http://127.0.0.1:8474",
             topology="canary",
-            proxies=(Proxy("inventory", "127.0.0.1:9001", "127.0.0.1:9101"),),
+            proxies=tuple(
+                Proxy(ladder.proxy, f"127.0.0.1:900{n}", f"127.0.0.1:910{n}")
+                for n, ladder in enumerate(ladders, start=1)
+            ),
             traffic=Traffic("http://127.0.0.1:9200/{n}", "http://127.0.0.1:9100/{n}", 50.0, 2.0),
             slos=SLOS,
             budget=ErrorBudget(30 * 86400.0, requests, 0.05),
-            ladders=(LADDER,),
+            ladders=ladders,
             guardrails=Guardrails(max_severity=cap),
             require={"slow-inventory": gate},
         )
@@ -105,15 +118,18 @@ class Story:
             SteadyStateMeasured(met, why, (0.01, 0.01), 1, 0.006, {"inventory": 0.002}, self.now_s)
         )
 
-    def inject(self, severity: float, purpose: Purpose, samples: int) -> Story:
-        arm = min(range(len(LADDER.severities)), key=lambda a: abs(LADDER.severities[a] - severity))
+    def inject(
+        self, severity: float, purpose: Purpose, samples: int, ladder: Ladder = LADDER
+    ) -> Story:
+        arm = min(range(len(ladder.severities)), key=lambda a: abs(ladder.severities[a] - severity))
         bets = (0.02, 0.02) if purpose is Purpose.HELD else (0.5, 0.5)
         self._decision += 1
-        expose = Expose(LADDER.variant(arm), samples, purpose, bets, why="halves the gap")
+        expose = Expose(ladder.variant(arm), samples, purpose, bets, why="halves the gap")
         self.tell(Decided(self._decision, expose, 0, self.now_s))
         n = len(self.campaign.exposures) + 1
-        name = f"cb.3fa9c1.1800000090.{n}.inventory"
-        return self.tell(ExposureStarted(n, arm, LADDER.severities[arm], name, self.now_s))
+        name = f"cb.3fa9c1.1800000090.{n}.{ladder.proxy}"
+        severity = ladder.severities[arm]
+        return self.tell(ExposureStarted(n, arm, severity, name, self.now_s, ladder.name))
 
     def expose(
         self,
@@ -122,11 +138,12 @@ class Story:
         good: int,
         bad: int = 0,
         *,
+        ladder: Ladder = LADDER,
         felt: float = 1.0,
         void: str = "",
         lost: int = 0,
     ) -> Story:
-        self.inject(severity, purpose, good + bad)
+        self.inject(severity, purpose, good + bad, ladder)
         current = self.campaign.current
         assert current is not None
         dose_s = current.severity * felt
@@ -232,6 +249,38 @@ def _cut_off(story: Story) -> Story:
     return story.start().steady().inject(0.1, Purpose.HELD, 80)
 
 
+def _two(story: Story) -> Story:
+    """Both bracketed; the second ladder's ends are severities that the first has as well."""
+    story.start().steady()
+    story.expose(0.19, Purpose.HELD, 80).expose(0.02, Purpose.HELD, 80, ladder=PRICES)
+    story.expose(0.205, Purpose.BROKE, 0, 12).expose(0.022, Purpose.BROKE, 0, 12, ladder=PRICES)
+    return story.stop("slow-inventory: closed; slow-prices: closed", 0, answered=True)
+
+
+def _one_of_three(story: Story) -> Story:
+    story.start().steady()
+    story.expose(0.19, Purpose.HELD, 80).expose(0.205, Purpose.BROKE, 0, 12)
+    story.expose(0.1, Purpose.HELD, 60, ladder=PRICES).expose(
+        0.2, Purpose.SEARCH, 10, ladder=PRICES
+    )
+    return story.stop("the error budget of this run has 1 bad request left", 5)
+
+
+def _alike(story: Story) -> Story:
+    """Two ladders of the same severities; what is felt of them differs."""
+    story.start().steady().expose(0.19, Purpose.HELD, 80)
+    story.expose(0.19, Purpose.HELD, 90, ladder=SEARCH, felt=0.5)
+    return story.stop("search.max_duration is over", 4)
+
+
+def _one_not_exercised(story: Story) -> Story:
+    story.start().steady()
+    story.expose(0.19, Purpose.HELD, 80).expose(0.205, Purpose.BROKE, 0, 12)
+    story.expose(0.1, Purpose.HELD, 80, ladder=PRICES, felt=0.0)
+    story.expose(0.5, Purpose.HELD, 80, ladder=PRICES, felt=0.0)
+    return story.stop("path not exercised for slow-prices", 4)
+
+
 STORIES: dict[str, tuple[Callable[[Story], Story], Callable[[], Story]]] = {
     "answered": (_answered, Story),
     "open": (_open, Story),
@@ -245,6 +294,14 @@ STORIES: dict[str, tuple[Callable[[Story], Story], Callable[[], Story]]] = {
     "not clean": (_not_clean, Story),
     "void": (_void, Story),
     "cut off": (_cut_off, Story),
+    "two ladders": (_two, lambda: Story(ladders=(LADDER, PRICES))),
+    "one of three": (
+        _one_of_three,
+        lambda: Story(requests=2600, ladders=(LADDER, PRICES, SEARCH)),
+    ),
+    "many": (lambda story: story.start().steady(), lambda: Story(ladders=MANY)),
+    "alike": (_alike, lambda: Story(ladders=(LADDER, SEARCH))),
+    "one not exercised": (_one_not_exercised, lambda: Story(ladders=(LADDER, PRICES))),
 }
 
 

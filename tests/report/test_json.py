@@ -24,12 +24,11 @@ def test_it_is_one_json_object_in_the_order_of_the_fields(tell: Tell, story: str
 def test_enums_and_numbers_are_plain(tell: Tell) -> None:
     data = json.loads(to_json(result_of(tell("answered").campaign)))
     assert data["clean"] == "verified"
-    assert data["arms"][-1]["verdict"] == "broke"
-    assert data["bracket"]["held"] == pytest.approx(0.192, abs=0.001)
+    (ladder,) = data["ladders"]
+    assert ladder["arms"][-1]["verdict"] == "broke"
+    assert ladder["bracket"]["held"] == pytest.approx(0.192, abs=0.001)
     assert data["requests"][0]["bad"] == {"availability": 0, "latency": 12}
-    assert data["gates"] == [
-        {"ladder": "slow-inventory", "above": 0.15, "above_text": "150 ms", "outcome": "passed"}
-    ]
+    assert ladder["gate"] == {"above": 0.15, "above_text": "150 ms", "outcome": "passed"}
 
 
 def test_the_same_run_gives_the_same_bytes(tell: Tell) -> None:

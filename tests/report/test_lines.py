@@ -3,7 +3,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from chaosbandit.report.lines import PlainLines
+from chaosbandit.core.campaign import EvidenceExpired
+from chaosbandit.report.lines import PlainLines, line_of
 
 if TYPE_CHECKING:
     from tests.report.conftest import Tell
@@ -28,9 +29,24 @@ def test_a_run_in_lines(tell: Tell) -> None:
     assert told(tell, "guardrail") == GUARDRAIL
 
 
+def test_with_several_ladders_each_exposure_names_its_own(tell: Tell) -> None:
+    lines = [line[9:] for line in told(tell, "two ladders").splitlines() if "exposure" in line]
+    assert [line.split(" ms")[0] for line in lines] == [
+        "exposure 1: slow-inventory 192",
+        "exposure 2: slow-prices 20",
+        "exposure 3: slow-inventory 206",
+        "exposure 4: slow-prices 22",
+    ]
+
+
 def test_bad_news_is_loud(tell: Tell) -> None:
     assert "steady state NOT met: latency is not met" in told(tell, "not steady")
     assert "void: not delivered" in told(tell, "void")
+
+
+def test_expired_evidence_is_told(tell: Tell) -> None:
+    event = EvidenceExpired("evidence is older than an hour", 101.0)
+    assert line_of(event, tell("answered").campaign) == event.why
 
 
 def test_a_broken_stream_never_stops_a_run(tell: Tell) -> None:

@@ -11,7 +11,7 @@ from chaosbandit.report.scene import Scene, Stage, watch
 if TYPE_CHECKING:
     from tests.report.conftest import Tell
 
-STORIES = ["answered", "out of budget", "broke at once", "not steady", "cut off"]
+STORIES = ["answered", "out of budget", "broke at once", "not steady", "cut off", "one of three"]
 
 
 def drawn(tell: Tell, story: str, width: int, glyphs: Glyphs = UNICODE) -> list[tuple[Scene, str]]:
@@ -77,3 +77,50 @@ def test_a_dose_is_marked_only_while_it_is_in_place(tell: Tell) -> None:
 def test_ascii_terminals_get_ascii(tell: Tell) -> None:
     for _, text in drawn(tell, "answered", 80, ASCII):
         assert text.isascii()
+
+
+# --- several ladders ------------------------------------------------------------------------------
+
+
+def measuring(tell: Tell, story: str, exposure: int, width: int = 80) -> list[str]:
+    """The last picture while an exposure was measured, row by row."""
+    return next(
+        text.splitlines()
+        for scene, text in reversed(drawn(tell, story, width))
+        if (scene.stage, scene.exposure) == (Stage.DRAINING, exposure)
+    )
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_ladder_worked_on_is_drawn_and_the_others_have_a_line(tell: Tell, width: int) -> None:
+    rows = measuring(tell, "two ladders", 3, width)
+    assert "  slow-inventory" in rows
+    assert any("┥" in row and "●" in row for row in rows)
+    assert [row.split() for row in rows if "slow-prices" in row] == [
+        ["slow-prices", "held", "20", "ms"]
+    ]
+    rows = measuring(tell, "two ladders", 4, width)
+    assert "  slow-prices" in rows
+    (other,) = [row for row in rows if "held 192 ms, broke 206 ms" in row]
+    assert other.startswith("  slow-inventory  " if width >= 80 else "  slow-inv")
+
+
+def test_a_ladder_that_waits_says_so(tell: Tell) -> None:
+    rows = measuring(tell, "one of three", 4)
+    found = [" ".join(row.split()) for row in rows]
+    assert found[found.index("slow-prices") + 5 :][:2] == [
+        "slow-inventory held 192 ms, broke 206 ms",
+        "slow-search not tried yet",
+    ]
+
+
+def test_one_ladder_is_not_named(tell: Tell) -> None:
+    assert not any("slow-inventory" in text for _, text in drawn(tell, "answered", 80))
+
+
+def test_many_ladders_are_not_all_shown(tell: Tell) -> None:
+    campaign = tell("many").campaign
+    rows = ["".join(p for p, _ in row) for row in picture(Scene(), campaign, 60, 0.0)]
+    assert "  and 13 more" in rows
+    assert sum("not tried yet" in row for row in rows) == 6
+    assert max(map(len, rows)) <= 60

@@ -18,7 +18,10 @@ def test_an_answered_run_in_numbers(tell: Tell) -> None:
     assert result.schema == 1
     assert (result.scenario, result.run, result.seed) == ("storefront-slow-inventory", "3fa9c1", 7)
     assert (result.answered, result.exit_code, result.journal) == (True, 0, "/tmp/a.jsonl")
-    between = result.bracket
+    (ladder,) = result.ladders
+    assert (ladder.ladder, ladder.proxy, ladder.samples) == ("slow-inventory", "inventory", 112)
+    assert ladder.answer == result.answer
+    between = ladder.bracket
     assert (between.held_text, between.broke_text, between.closed) == ("192 ms", "206 ms", True)
     assert between.unit == "s"
     assert between.confidence == 0.95
@@ -56,7 +59,7 @@ def test_lost_requests_are_spent(tell: Tell) -> None:
 
 
 def test_arms_carry_verdicts_and_numbers(tell: Tell) -> None:
-    arms = result_of(tell("answered").campaign).arms
+    arms = result_of(tell("answered").campaign).ladders[0].arms
     assert [(arm.severity_text, arm.verdict, arm.measured) for arm in arms] == [
         ("101 ms", VerdictKind.HELD, False),
         ("192 ms", VerdictKind.HELD, True),
@@ -73,15 +76,18 @@ def test_exposures_carry_dose_and_validity(tell: Tell) -> None:
     answered = result_of(tell("answered").campaign)
     last = answered.exposures[-1]
     assert (last.n, last.samples, last.warmup, last.valid) == (3, 12, 5, True)
-    assert last.dose == answered.dose_broke
-    assert answered.dose_held is not None
-    assert answered.dose_held.delivered == pytest.approx(0.193)
+    (ladder,) = answered.ladders
+    assert last.ladder == "slow-inventory"
+    assert last.dose == ladder.dose_broke
+    assert ladder.dose_held is not None
+    assert ladder.dose_held.delivered == pytest.approx(0.193)
     assert last.after_s == pytest.approx(5.52 - 0.8 + 0.06, abs=0.3)
 
 
 def test_void_exposures_give_no_dose(tell: Tell) -> None:
-    result = result_of(tell("void").campaign)
-    assert (result.dose_held, result.dose_broke) == (None, None)
+    (ladder,) = result_of(tell("void").campaign).ladders
+    assert (ladder.dose_held, ladder.dose_broke) == (None, None)
+    assert ladder.samples == 60
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,9 @@ def test_void_exposures_give_no_dose(tell: Tell) -> None:
     ],
 )
 def test_gates(tell: Tell, story: str, outcome: GateOutcome) -> None:
-    (gate,) = result_of(tell(story).campaign).gates
+    (ladder,) = result_of(tell(story).campaign).ladders
+    gate = ladder.gate
+    assert gate is not None
     assert (gate.outcome, gate.above_text) == (outcome, "150 ms")
 
 
@@ -110,7 +118,7 @@ def test_a_journal_that_was_cut_off_is_reported_as_such(tell: Tell) -> None:
 def test_not_clean_is_kept_apart_from_the_answer(tell: Tell) -> None:
     result = result_of(tell("not clean").campaign)
     assert (result.clean, result.exit_code) == (Cleanliness.NOT_CONFIRMED, 7)
-    assert result.bracket.held_text == "101 ms"
+    assert result.ladders[0].bracket.held_text == "101 ms"
 
 
 def test_the_callers_exit_code_and_warnings_win(tell: Tell) -> None:
@@ -121,3 +129,47 @@ def test_the_callers_exit_code_and_warnings_win(tell: Tell) -> None:
 def test_steady_state(tell: Tell) -> None:
     assert result_of(tell("answered").campaign).steady.met is True
     assert "30 of 100 bad" in result_of(tell("not steady").campaign).steady.why
+
+
+# --- several ladders ------------------------------------------------------------------------------
+
+
+def test_each_ladder_has_its_own_answer_and_all_share_the_rest(tell: Tell) -> None:
+    result = result_of(tell("two ladders").campaign)
+    inventory, prices = result.ladders
+    assert result.answer == f"{inventory.answer}\n{prices.answer}"
+    assert (inventory.bracket.held_text, inventory.bracket.broke_text) == ("192 ms", "206 ms")
+    assert (prices.ladder, prices.proxy) == ("slow-prices", "prices")
+    assert (prices.bracket.held_text, prices.bracket.broke_text) == ("20 ms", "22 ms")
+    assert [arm.severity_text for arm in prices.arms] == ["20 ms", "22 ms"]
+    assert (inventory.samples, prices.samples) == (92, 92)
+    assert inventory.gate is not None
+    assert prices.gate is None
+    (latency,) = [budget for budget in result.budgets if budget.slo == "latency"]
+    assert latency.spent == 24
+
+
+def test_exposures_say_of_which_ladder_they_were(tell: Tell) -> None:
+    exposures = result_of(tell("two ladders").campaign).exposures
+    assert [(each.ladder, each.severity_text) for each in exposures] == [
+        ("slow-inventory", "192 ms"),
+        ("slow-prices", "20 ms"),
+        ("slow-inventory", "206 ms"),
+        ("slow-prices", "22 ms"),
+    ]
+
+
+def test_doses_are_those_of_the_ladder(tell: Tell) -> None:
+    inventory, search = result_of(tell("alike").campaign).ladders
+    assert inventory.dose_held is not None
+    assert search.dose_held is not None
+    assert inventory.dose_held.asked == search.dose_held.asked == 0.192
+    assert inventory.dose_held.felt == pytest.approx(0.192)
+    assert search.dose_held.felt == pytest.approx(0.096)
+
+
+def test_a_ladder_whose_turn_never_came(tell: Tell) -> None:
+    result = result_of(tell("one of three").campaign)
+    search = result.ladders[-1]
+    assert (search.dose_held, search.samples, search.arms) == (None, 0, ())
+    assert search.answer == "slow-search was not tested: the run ended before its turn came."

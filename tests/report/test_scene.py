@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosbandit.core.campaign import Decided, Observed
+from chaosbandit.core.campaign import Decided, EvidenceExpired, Observed
 from chaosbandit.core.model import Phase, Purpose, Route
 from chaosbandit.report.scene import Scene, Stage, watch
 
@@ -42,6 +42,11 @@ def test_samples_of_the_decision_are_counted(tell: Tell) -> None:
     ]
     assert [scene.purpose for scene in fullest] == [Purpose.SEARCH, Purpose.HELD, Purpose.BROKE]
     assert [scene.exposure for scene in fullest] == [1, 2, 3]
+
+
+def test_expired_evidence_changes_nothing_on_the_screen(tell: Tell) -> None:
+    scene, campaign = Scene(Stage.CHOOSING, exposure=3), tell("answered").campaign
+    assert watch(scene, EvidenceExpired("old", 101.0), campaign) == scene
 
 
 def test_control_samples_do_not_count(tell: Tell) -> None:

@@ -32,6 +32,33 @@ def test_the_whole_text_of_an_answer(tell: Tell) -> None:
     assert to_text(result_of(tell("answered").campaign, journal=Path("/runs/a.jsonl"))) == ANSWERED
 
 
+TWO = """\
+slow-inventory holds at 192 ms and breaks at 206 ms (95 % confidence).
+slow-prices holds at 20 ms and breaks at 22 ms (95 % confidence).
+
+  requests: 284 canary (24 bad), 80 control (0 bad), 12 check
+    budget: availability 0 of 100 bad, 0 % of the 30-day error budget
+            latency 24 of 100 bad, 1.2 % of the 30-day error budget (burn rate 0.85)
+      dose: slow-inventory held at 192 ms: 193 ms delivered, 192 ms felt
+            slow-inventory broke at 206 ms: 207 ms delivered, 206 ms felt
+            slow-prices held at 20 ms: 21 ms delivered, 20 ms felt
+            slow-prices broke at 22 ms: 23 ms delivered, 22 ms felt
+      gate: slow-inventory > 150 ms: passed
+     clean: verified
+      took: 7.52 s, 4 exposures, seed 7, run 3fa9c1
+"""
+
+
+def test_the_whole_text_of_two_ladders(tell: Tell) -> None:
+    assert to_text(result_of(tell("two ladders").campaign)) == TWO
+
+
+def test_what_is_open_says_of_which_ladder_it_is(tell: Tell) -> None:
+    text = " ".join(to_text(result_of(tell("one of three").campaign)).split())
+    assert "found: slow-prices 202 ms: unknown, 0 of 10 requests bad" in text
+    assert "slow-search was not tested" in text
+
+
 @pytest.mark.parametrize(
     ("story", "wanted"),
     [
@@ -102,6 +129,12 @@ def test_one_line_an_exposure(tell: Tell) -> None:
         "exposure 2: 302 ms, 7 requests, 2 bad (latency), 303 ms delivered, 302 ms felt, "
         "void: interrupted with 4 requests in flight"
     )
+
+
+def test_the_line_of_an_exposure_names_its_ladder_where_asked(tell: Tell) -> None:
+    exposure = result_of(tell("two ladders").campaign).exposures[1]
+    line = exposure_line(exposure, "s", named=True)
+    assert line.startswith("exposure 2: slow-prices 20 ms, 80 requests, none bad, ")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ LATENCY: dict[str, Any] = {
         "block": 3,
         "max_samples": 4000,
         "max_duration": "30m",
+        "evidence_ttl": "1h",
+        "monotone_check": False,
     },
     "guardrails": {
         "max_severity": "2s",
@@ -120,6 +122,8 @@ CHANGES: list[tuple[tuple[str | int, ...], Any]] = [
     (("search", "block"), 4),
     (("search", "max_samples"), 5000),
     (("search", "max_duration"), "1h"),
+    (("search", "evidence_ttl"), "20m"),
+    (("search", "monotone_check"), True),
     (("guardrails", "max_severity"), "1500ms"),
     (("guardrails", "max_exposure"), "1m"),
     (("guardrails", "abort_if_bad_in_a_row"), 10),

@@ -267,11 +267,85 @@ def test_defaults_are_named_in_the_arithmetic() -> None:
     assert "spend `5%`" in problem.wanted
 
 
-def test_a_second_ladder_is_refused() -> None:
-    second = "  - {name: more, proxy: shop, toxic: errors, from: 1%, to: 50%}\n"
-    problem = the_problem(EDGE_ERRORS + second)
-    assert (problem.line, problem.column, problem.key) == (14, 5, "ladders[1]")
-    assert "one ladder" in problem.wanted
+# --- several ladders ------------------------------------------------------------------------------
+
+TWO = CANARY.replace(
+    "traffic:\n", "  prices: {upstream: 127.0.0.1:9002, listen: 127.0.0.1:9102}\ntraffic:\n"
+).replace(
+    "guardrails:",
+    "  - {name: dear, proxy: prices, toxic: latency, from: 20ms, to: 1s}\nguardrails:",
+)
+
+
+def test_several_ladders_are_taken_each_with_its_own_proxy_and_gate() -> None:
+    scenario = parse(TWO + "  # more\n", "shop.yaml", {}).scenario
+    assert [(ladder.name, ladder.proxy) for ladder in scenario.ladders] == [
+        ("slow", "stock"),
+        ("dear", "prices"),
+    ]
+    both = TWO.replace('{slow: "> 150ms"}', '{slow: "> 150ms", dear: "> 30ms"}')
+    assert parse(both, "shop.yaml", {}).scenario.require == {"slow": 0.15, "dear": 0.03}
+
+
+def test_several_ladders_may_share_a_proxy() -> None:
+    shared = TWO.replace("name: dear, proxy: prices", "name: dear, proxy: stock")
+    assert {ladder.proxy for ladder in parse(shared, "f", {}).scenario.ladders} == {"stock"}
+    more = "  - {name: more, proxy: shop, toxic: latency, from: 1ms, to: 1s}\n"
+    kinds = [ladder.kind for ladder in parse(EDGE_ERRORS + more, "f", {}).scenario.ladders]
+    assert kinds == ["errors", "latency"]
+
+
+def test_in_edge_all_ladders_name_one_proxy() -> None:
+    two = EDGE_ERRORS.replace("traffic:\n", "  other: {upstream: 127.0.0.1:9200}\ntraffic:\n")
+    two += "  - {name: more, proxy: other, toxic: errors, from: 1%, to: 50%}\n"
+    problem = the_problem(two)
+    assert (problem.line, problem.column, problem.key) == (15, 25, "ladders[1].proxy")
+    assert problem.wanted.startswith("shop, as the first ladder: in `edge` all requests go through")
+
+
+@pytest.mark.parametrize(
+    ("cap", "words"),
+    [
+        ("10%", "a duration"),  # no ladder of that kind
+        ("10ms", "`1ms` to `10s` and of `20ms` to `1s`"),  # nothing of the second is left
+        ("11s", "`1ms` to `10s` and of `20ms` to `1s`"),  # no limit to any
+    ],
+)
+def test_max_severity_leaves_something_of_every_ladder_of_its_kind(cap: str, words: str) -> None:
+    text = TWO.replace('require: {slow: "> 150ms"}\n', "")
+    problem = the_problem(text.replace("max_severity: 2s", f"max_severity: {cap}"))
+    assert problem.key == "guardrails.max_severity"
+    assert words in problem.wanted
+
+
+def test_max_severity_is_of_one_kind_and_limits_no_other() -> None:
+    more = "  - {name: more, proxy: shop, toxic: latency, from: 1ms, to: 1s}\n"
+    limited = EDGE_ERRORS + more + "guardrails: {max_severity: 300ms}\n"
+    scenario = parse(limited, "f", {}).scenario
+    assert [scenario.cap(ladder) for ladder in scenario.ladders] == [None, 0.3]
+    gated = limited + 'require: {broken: "> 40%", more: "> 299ms"}\n'
+    assert parse(gated, "f", {}).scenario.require == {"broken": 0.4, "more": 0.299}
+
+
+@pytest.mark.parametrize(
+    ("gates", "key", "words"),
+    [
+        ('{dear: "> 10ms"}', "require.dear", "`20ms` to `1s`"),  # fine for the first ladder
+        ('{slow: "> 1500ms", dear: "> 1500ms"}', "require.dear", "`20ms` to `1s`"),
+        ('{slow: "> 2s"}', "require.slow", "`1ms` to `10s`"),  # the cap
+        ('{dare: "> 30ms"}', "require.dare", "did you mean `dear`?"),
+        ('{dear: "> 5%"}', "require.dear", "a duration"),
+    ],
+)
+def test_each_gate_is_measured_by_its_own_ladder(gates: str, key: str, words: str) -> None:
+    problem = the_problem(TWO.replace('{slow: "> 150ms"}', gates))
+    assert problem.key == key
+    assert words in problem.wanted
+
+
+def test_ladders_have_names_of_their_own() -> None:
+    problem = the_problem(TWO.replace("name: dear", "name: slow"))
+    assert (problem.key, problem.wanted) == ("ladders[1].name", "a name no other of ladders has")
 
 
 def test_names_and_addresses_are_given_once() -> None:

@@ -6,6 +6,7 @@ All chance comes from a `Random`, so that seeds and hypothesis can both choose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
@@ -55,10 +56,11 @@ def valid(rng: Random) -> Valid:
     slos, said_slos = _slos(rng)
     budget, said_budget = _budget(rng)
     search, said_search = _search(rng)
-    ladder, said_ladder = _ladder(rng, errors, rng.choice(proxies).name, search.resolution)
-    guardrails, said_guardrails = _guardrails(rng, ladder)
+    only = [rng.choice(proxies)] if topology == "edge" else proxies
+    ladders, said_ladders = _ladders(rng, errors, only, search.resolution)
+    guardrails, said_guardrails = _guardrails(rng, ladders)
     timing, said_timing = _timing(rng)
-    gates, said_gates = _gates(rng, ladder, guardrails.max_severity)
+    gates, said_gates = _gates(rng, ladders, guardrails)
     named, description, seed = name(rng), rng.choice(DESCRIPTIONS), rng.randint(0, 2**63 - 1)
     server = rng.choice(["embedded", "http://127.0.0.1:8474", "https://toxiproxy.example:1/"])
     more, meant = _some(
@@ -75,7 +77,7 @@ def valid(rng: Random) -> Valid:
         "traffic": said_traffic,
         "slos": said_slos,
         "budget": said_budget,
-        "ladders": [said_ladder],
+        "ladders": said_ladders,
         "guardrails": said_guardrails,
         **{
             key: value for key, value in [("search", said_search), ("timing", said_timing)] if value
@@ -84,7 +86,7 @@ def valid(rng: Random) -> Valid:
         **more,
     }
     scenario = Scenario(
-        named, server.rstrip("/"), topology, proxies, traffic, slos, budget, (ladder,), search,
+        named, server.rstrip("/"), topology, proxies, traffic, slos, budget, ladders, search,
         guardrails, timing, gates, **meant,
     )  # fmt: skip
     data, environment = _with_variables(rng, _shuffled(rng, data))
@@ -243,7 +245,23 @@ def _severity(rng: Random, errors: bool, units: int) -> tuple[float, str]:
     return units / 1000, duration(rng, units)
 
 
-def _ladder(rng: Random, errors: bool, proxy: str, resolution: float) -> tuple[Ladder, Data]:
+def _ladders(
+    rng: Random, errors: bool, proxies: Sequence[Proxy], resolution: float
+) -> tuple[tuple[Ladder, ...], list[Data]]:
+    """One or several; with `errors` the first is of that kind and the others may be."""
+    ladders, said = [], []
+    for number in range(rng.choice([1, 1, 1, 2, 3, 20])):
+        broken = errors and (number == 0 or rng.random() < 0.5)
+        proxy = rng.choice(proxies).name
+        ladder, keys = _ladder(rng, f"ladder-{number}", broken, proxy, resolution)
+        ladders.append(ladder)
+        said.append(keys)
+    return tuple(ladders), said
+
+
+def _ladder(
+    rng: Random, named: str, errors: bool, proxy: str, resolution: float
+) -> tuple[Ladder, Data]:
     top, kind = (10**6, "errors") if errors else (600_000, "latency")
     units = rng.choice([1, rng.randint(1, top - 100)])
     mild, said_mild = _severity(rng, errors, units)
@@ -251,25 +269,28 @@ def _ladder(rng: Random, errors: bool, proxy: str, resolution: float) -> tuple[L
     percent, stream = rng.randint(0, 100), rng.choice(["downstream", "upstream"])
     varied = "share" if errors else "latency"
     said, meant = _some(rng, ("stream", stream, "stream", stream))
-    said |= {"name": "ladder", "proxy": proxy, "toxic": kind, "from": said_mild, "to": said_harsh}
+    said |= {"name": named, "proxy": proxy, "toxic": kind, "from": said_mild, "to": said_harsh}
     said |= {"vary": varied} if rng.random() < 0.5 else {}
     if not errors and rng.random() < 0.5:
         said["jitter"], meant["jitter"] = share(rng, Fraction(percent, 100)), percent / 100
-    ladder = Ladder("ladder", proxy, kind, mild, harsh, resolution, **meant)
+    ladder = Ladder(named, proxy, kind, mild, harsh, resolution, **meant)
     return ladder, _shuffled(rng, said)
 
 
-def _between(rng: Random, ladder: Ladder, harsh: float) -> tuple[float, str] | None:
-    """A severity of the ladder below `harsh`, in the steps of its kind."""
-    scale = 10**6 if ladder.kind == "errors" else 1000
-    low, high = round(ladder.mild * scale), round(harsh * scale) - 1
+def _between(rng: Random, kind: str, mild: float, harsh: float) -> tuple[float, str] | None:
+    """A severity from `mild` to below `harsh`, in the steps of its kind."""
+    scale = 10**6 if kind == "errors" else 1000
+    low, high = round(mild * scale), round(harsh * scale) - 1
     return _severity(rng, scale > 1000, rng.randint(low, high)) if low <= high else None
 
 
-def _guardrails(rng: Random, ladder: Ladder) -> tuple[Guardrails, Data]:
+def _guardrails(rng: Random, ladders: Sequence[Ladder]) -> tuple[Guardrails, Data]:
     exposure_ms, bad, unresolved = (rng.randint(*to) for to in ((900_000, 3_600_000), LIMIT, LIMIT))
     freeze = rng.sample(FREEZE, rng.randint(0, 3))
-    cap = _between(rng, ladder, ladder.harsh)
+    kind = rng.choice(ladders).kind
+    meant_for = [ladder for ladder in ladders if ladder.kind == kind]
+    mildest, harshest = max(one.mild for one in meant_for), max(one.harsh for one in meant_for)
+    cap = _between(rng, kind, mildest, harshest)
     said, meant = _some(
         rng,
         ("abort_if_bad_in_a_row", whole(rng, bad), "abort_if_bad_in_a_row", bad),
@@ -278,17 +299,26 @@ def _guardrails(rng: Random, ladder: Ladder) -> tuple[Guardrails, Data]:
         *([("max_severity", cap[1], "max_severity", cap[0])] if cap else []),
     )
     said["max_exposure"] = duration(rng, exposure_ms)
+    if "max_severity" in meant:
+        meant["max_severity_kind"] = kind
     return Guardrails(max_exposure_s=exposure_ms / 1000, **meant), said
 
 
 LIMIT = (1, 10**4)
 
 
-def _gates(rng: Random, ladder: Ladder, cap: float | None) -> tuple[dict[str, float], Data]:
-    found = _between(rng, ladder, min(ladder.harsh, cap or ladder.harsh))
-    if found is None or rng.random() < 0.4:
-        return {}, {}
-    return {ladder.name: found[0]}, {ladder.name: rng.choice(["> ", ">"]) + found[1]}
+def _gates(
+    rng: Random, ladders: Sequence[Ladder], guardrails: Guardrails
+) -> tuple[dict[str, float], Data]:
+    meant, said = {}, {}
+    for ladder in ladders:
+        capped = guardrails.max_severity is not None and guardrails.max_severity_kind == ladder.kind
+        cap = guardrails.max_severity if capped else None
+        found = _between(rng, ladder.kind, ladder.mild, min(ladder.harsh, cap or ladder.harsh))
+        if found is not None and rng.random() < 0.6:
+            meant[ladder.name] = found[0]
+            said[ladder.name] = rng.choice(["> ", ">"]) + found[1]
+    return meant, _shuffled(rng, said)
 
 
 def _search(rng: Random) -> tuple[Search, Data]:
@@ -307,6 +337,7 @@ def _search(rng: Random) -> tuple[Search, Data]:
         ("max_samples", whole(rng, most), "max_samples", most),
         ("max_duration", duration(rng, time_ms), "max_duration_s", time_ms / 1000),
         ("evidence_ttl", duration(rng, ttl_ms), "evidence_ttl_s", ttl_ms / 1000),
+        ("monotone_check", True, "monotone_check", True),
     )
     return Search(**meant), said
 

@@ -144,7 +144,8 @@ def test_a_long_exposure_is_injected_anew() -> None:
         for longest_s in (math.inf, 2.0)
     ]
     assert runs[0].exposures < runs[1].exposures
-    assert runs[0].samples == runs[1].samples
+    assert runs[0].samples == pytest.approx(runs[1].samples, rel=0.02)  # batches are cut short
+    assert runs[1].duration_s == pytest.approx(runs[1].samples / 50.0)
 
 
 class Stubborn:

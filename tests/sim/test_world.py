@@ -4,15 +4,27 @@ import asyncio
 from collections import Counter
 
 import pytest
+from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.model import Fault, Health, Outcome, Route, Sample
-from chaosbandit.errors import CleanupError, HarnessError
+from chaosbandit.errors import CleanupError, Exit, HarnessError
 from chaosbandit.ports import Signal
 from chaosbandit.sim import World, simulate_campaign
+from chaosbandit.sim.targets import (
+    Answer,
+    Asked,
+    Pile,
+    Service,
+    Symptom,
+    independent,
+    lognormal,
+    watched,
+)
 from tests.simulated import cliff, header, scenario, world
 
 LADDER = scenario().ladder
+HANGS = float("inf")
 
 
 def stream(simulated: World, slots: list[Route | Signal], rate_per_s: float = 50.0) -> list[Sample]:
@@ -150,3 +162,77 @@ def test_the_same_seeds_give_the_same_run() -> None:
     assert decisions(first) != decisions(other)
     assert first.header is not None
     assert (first.header.seed, first.header.run) == (5, header().run)
+
+
+def hangs(ratio: float) -> Service:
+    """Answers in 20 ms, of which some never come."""
+    return Service((Symptom(independent(lambda severity: ratio), HANGS),), lognormal(0.02, 0.0))
+
+
+def hanging(ratio: float, max_in_flight: int | None = None) -> World:
+    """A world of such answers."""
+    return world(cliff(1.0), target=hangs(ratio), timeout_s=2.0, max_in_flight=max_in_flight)
+
+
+def test_a_request_that_hangs_ends_at_the_time_out() -> None:
+    found = stream(hanging(0.3), [Route.CANARY] * 50)
+    ended = {(s.outcome, s.status, s.latency_s) for s in found}
+    assert ended == {(Outcome.RESPONSE, 200, 0.02), (Outcome.TIMEOUT, None, 2.0)}
+
+
+def test_only_the_canary_has_the_target() -> None:
+    found = stream(hanging(1.0), [Route.CANARY, Route.CONTROL, Route.CHECK])
+    outcomes = {sample.route: sample.outcome for sample in found}
+    assert outcomes[Route.CANARY] is Outcome.TIMEOUT
+    assert outcomes[Route.CONTROL] is outcomes[Route.CHECK] is Outcome.RESPONSE
+
+
+def test_the_target_hears_of_dose_time_and_load() -> None:
+    heard: list[Asked] = []
+
+    def listening(asked: Asked, rng: Generator) -> Answer:
+        heard.append(asked)
+        return hangs(1.0)(asked, rng)
+
+    simulated = hanging(1.0)
+    simulated.target, simulated.severity = listening, 0.25
+    stream(simulated, [Route.CANARY] * 3)
+    assert [asked.severity for asked in heard] == [0.25] * 3
+    assert [asked.now_s for asked in heard] == pytest.approx([0.0, 0.02, 0.04])
+    assert [asked.in_flight for asked in heard] == [0, 1, 2]
+
+
+def test_a_full_pool_sends_nothing_and_says_so() -> None:
+    simulated = hanging(1.0, max_in_flight=3)
+    found = stream(simulated, [*[Route.CANARY] * 5, *[Route.CONTROL] * 2])
+    outcomes = Counter((sample.route, sample.outcome) for sample in found)
+    assert outcomes[Route.CANARY, Outcome.TIMEOUT] == 3
+    assert outcomes[Route.CANARY, Outcome.OVERLOAD] == 2
+    assert outcomes[Route.CONTROL, Outcome.RESPONSE] == 2  # a pool per route
+    assert simulated.health() == Health(overloads=2)
+    stream(simulated, [Route.CANARY])
+    assert simulated.health() == Health()
+
+
+def test_lag_grows_with_the_load_and_counts_as_latency() -> None:
+    late = world(cliff(1.0), good_latency_s=0.05, lag_s=lambda load: 0.1 if load >= 2 else 0.0)
+    found = sorted(stream(late, [Route.CANARY] * 4), key=lambda sample: sample.seq)
+    assert [sample.lag_s for sample in found] == pytest.approx([0.0, 0.0, 0.1, 0.1])
+    assert [sample.latency_s for sample in found] == pytest.approx([0.05, 0.05, 0.15, 0.15])
+
+
+def test_somebody_who_has_seen_enough_interrupts_the_run_once() -> None:
+    simulated = world(cliff(0.1))
+    simulated.witness = lambda sample: simulated.severity > 0.0
+    campaign = simulate_campaign(scenario(), simulated)
+    assert campaign.stopped is not None
+    assert campaign.stopped.exit_code == Exit.SIGINT
+    (exposure,) = campaign.exposures
+    assert exposure.validity is not None and not exposure.validity.valid
+    assert campaign.stopped.clean
+
+
+def test_a_witness_that_only_looks_changes_nothing() -> None:
+    pile = Pile(limit=1, window=5)
+    looked = simulate_campaign(scenario(), world(cliff(0.2), witness=watched(pile)), seed=5)
+    assert decisions(looked) == decisions(simulate_campaign(scenario(), world(cliff(0.2)), seed=5))

@@ -358,6 +358,40 @@ def server_address(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def test_two_operators_proxies_in_one_run_are_each_restored_by_themselves(
+    toxiproxy_url: str,
+) -> None:
+    """A ladder each: while one is slow the other is as always, and both come back as they were."""
+
+    async def both() -> None:
+        async with echo_upstream() as one, echo_upstream() as other:
+            client = ToxiproxyClient(toxiproxy_url)
+            made = {
+                name: await client.create(name, "127.0.0.1:0", upstream)
+                for name, upstream in (("inventory", one), ("prices", other))
+            }
+            asked = replace(
+                scenario_of("canary", one, made["inventory"].listen),
+                proxies=tuple(Proxy(p.name, p.upstream, p.listen) for p in made.values()),
+                ladders=tuple(
+                    Ladder(f"slow-{name}", name, "latency", 0.001, 1.0, 0.1) for name in made
+                ),
+            )
+            injector = ToxiproxyInjector(asked, RUN, toxiproxy_url)
+            await injector.preflight()
+            for n, sick in enumerate(["prices", "inventory", "prices"], start=1):
+                fault = injector.plan(replace(variant(), proxy=sick), n, EXPIRES)
+                assert fault is not None
+                assert (fault.restores, fault.listen) == (sick, made[sick].listen)
+                async with injector.inject(fault):
+                    for name, proxy in made.items():
+                        assert (await new_connection_s(proxy.listen) >= DELAY_S) == (name == sick)
+                found = await client.proxies()
+                assert found == made
+
+    asyncio.run(both())
+
+
 # --- edge ---------------------------------------------------------------------------------------
 
 

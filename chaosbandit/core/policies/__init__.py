@@ -75,7 +75,8 @@ def policy(name: str) -> Policy:
 
 @cache
 def _ours() -> frozenset[str]:
-    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return frozenset(name for name in modules if not name.startswith("_"))
 
 
 @cache

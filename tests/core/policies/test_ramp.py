@@ -1,75 +1,110 @@
-"""The plain ramp: doubles, bisects, claims by the same certificates, gives up honestly."""
+"""The ramp of a load test: steps of one resolution up to the first arm that breaks."""
 
 import itertools
-from types import ModuleType
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 from numpy.random import default_rng
 
-from chaosbandit.core.model import Expose, Purpose, Stop
+from chaosbandit.core.model import Expose
 from chaosbandit.core.policies import policy
-from chaosbandit.core.scenario import Guardrails, Search
+from chaosbandit.core.scenario import Guardrails, Scenario
+from chaosbandit.core.slo import SLI, SLO
+from chaosbandit.sim.courses import Curve, cliff, flat, smooth
+from chaosbandit.sim.trial import SimulatedRun, scenario_of, trial
 
-TAU = 0.01
-RAMP = Search(policy="ramp")
-
-
-def test_it_doubles_until_it_breaks_then_bisects(loop: ModuleType) -> None:
-    scenario = loop.scenario_of(search=RAMP)
-    campaign, rng = loop.start(scenario, (0.001,), 0.0), default_rng(1)
-    response, visited = loop.response_of("cliff", 30.0, TAU), [0.0]
-    while isinstance(batch := policy("ramp").decide(campaign, rng), Expose):
-        if batch.variant.severity != visited[-1]:
-            visited.append(batch.variant.severity)
-        bad = loop.independent(response(batch.variant.severity), batch.samples, rng)
-        campaign = loop.fold(campaign, batch, bad)
-    assert isinstance(batch, Stop) and batch.answered
-    up = visited[1:7]  # 1, 2, 4 ... 32
-    assert up[0] == 1.0 and up[-1] > 30.0
-    assert all(1.9 < b / a <= 2.0 for a, b in itertools.pairwise(up))
-    assert all(up[-2] < severity < up[-1] for severity in visited[7:])
+TAU = 0.05
+NAME = "ramp"
 
 
-def test_its_brackets_are_true(loop: ModuleType) -> None:
-    scenario = loop.scenario_of(search=RAMP)
-    for seed in range(25):
-        rng = default_rng([1, seed])
-        response = loop.response_of("soft", loop.breaking_point(scenario, rng), TAU)
-        run = loop.campaign_run(response, scenario, rng)
-        assert run.stop.answered and not run.wrong
-        assert 1000 < run.samples < 40_000
+def asked(high: float = 100.0, **more: Any) -> Scenario:
+    return scenario_of(1.0, high, 1.0 - TAU, policy=NAME, **more)
 
 
-def test_it_proves_what_the_counts_suggest(loop: ModuleType) -> None:
-    campaign = loop.start(loop.scenario_of(search=RAMP), (0.001,), 0.0)
-    first = policy("ramp").decide(campaign, default_rng(0))
-    assert isinstance(first, Expose)
-    assert (first.variant.arm, first.purpose) == (0, Purpose.SEARCH)
-    for ratio, purpose in [(0.0, Purpose.HELD), (0.9, Purpose.BROKE)]:
-        bad = loop.independent((ratio,), first.samples, default_rng(0))
-        second = policy("ramp").decide(loop.fold(campaign, first, bad), default_rng(0))
-        assert isinstance(second, Expose)
-        assert (second.variant.arm, second.purpose) == (0, purpose)
-        assert (second.bets[0] < TAU) == (purpose is Purpose.HELD)
+def found(scenario: Scenario, *curves: Curve, seed: int = 1) -> SimulatedRun:
+    ratios = [0.1 * slo.bad_ratio for slo in scenario.slos]
+    return trial(
+        scenario,
+        lambda variant, n, rng: (
+            rng.random(n)[:, None] < np.array([curve(variant.severity) for curve in curves])
+        ),
+        policy=policy(NAME),
+        seed=seed,
+        control_bad_ratios=ratios,
+    )
 
 
-def test_ends_are_told_from_answers(loop: ModuleType) -> None:
-    capped = loop.scenario_of(search=RAMP, guardrails=Guardrails(max_severity=20.0))
-    run = loop.campaign_run(loop.response_of("cliff", 500.0, TAU), capped, default_rng(1))
-    assert run.stop.reason.startswith("held at the cap of ")
-    assert run.bracket[1] is None
-    broken = loop.campaign_run(lambda _: (0.4,), loop.scenario_of(search=RAMP), default_rng(1))
-    assert broken.stop.reason.startswith("broke at 1 s, the mildest severity")
+def batches(run: SimulatedRun) -> list[Expose]:
+    return [each for each in run.campaign.decisions.values() if isinstance(each, Expose)]
 
 
-def test_an_arm_at_the_objective_is_called_neither(loop: ModuleType) -> None:
-    scenario = loop.scenario_of(search=RAMP)
-    run = loop.campaign_run(lambda _: (TAU,), scenario, default_rng(2))
-    assert run.stop == Stop("inconclusive: 1 s is too close to the objective to be called")
+def guarded(scenario: Scenario, cap: float) -> Scenario:
+    return replace(scenario, guardrails=Guardrails(max_severity=cap, max_unresolved=0))
 
 
-def test_blocks_and_the_sample_limit_are_kept(loop: ModuleType) -> None:
-    scenario = loop.scenario_of(search=Search(policy="ramp", block=5, max_samples=900))
-    run = loop.campaign_run(lambda _: (0.0,), scenario, default_rng(1))
-    assert run.samples == 900
-    assert run.campaign.certificate.block == 5
-    assert run.stop.reason.startswith("inconclusive: search.max_samples")
+def holds_the_truth(run: SimulatedRun, at: float) -> bool:
+    return run.held is not None and run.broke is not None and run.held < at <= run.broke
+
+
+def test_it_climbs_by_one_resolution_until_it_breaks() -> None:
+    for resolution, most in [(0.1, 1.1), (0.5, 1.5)]:
+        run = found(asked(resolution=resolution), cliff(5.0))
+        severities = [exposure.severity for exposure in run.campaign.exposures]
+        assert severities[0] == 1.0 and severities[-1] >= 5.0
+        steps = [b / a for a, b in itertools.pairwise(severities)]
+        assert all(most * 0.97 < step <= most * 1.001 for step in steps)
+        assert all(severity < 5.0 for severity in severities[:-1])
+        assert run.answered and holds_the_truth(run, 5.0)
+        arm = run.campaign.ladder.severities.index(severities[1])
+        assert run.campaign.certificate.own_held(arm) >= 3.0  # called before it went on
+
+
+def test_it_steps_no_further_than_the_escalation_factor() -> None:
+    scenario = asked(3.0, resolution=0.5)
+    scenario = replace(scenario, search=replace(scenario.search, escalation=1.2))
+    run = found(scenario, cliff(2.5))
+    severities = sorted({exposure.severity for exposure in run.campaign.exposures})
+    assert all(b <= 1.2 * a * 1.001 for a, b in itertools.pairwise(severities))
+    assert run.answered and holds_the_truth(run, 2.5)
+
+
+def test_cliffs_and_smooth_curves_are_bracketed() -> None:
+    for seed in range(6):
+        at = float(np.exp(default_rng(seed).uniform(0.3, 3.0)))
+        run = found(asked(30.0), cliff(at), seed=seed)
+        assert run.answered and holds_the_truth(run, at)
+        run = found(asked(30.0, resolution=0.5), smooth(at, 0.3), seed=seed)
+        assert run.answered and holds_the_truth(run, at)
+
+
+def test_a_higher_breaking_point_costs_more() -> None:
+    near, far = found(asked(), cliff(3.0)), found(asked(), cliff(50.0))
+    assert far.samples > 2 * near.samples
+
+
+def test_ends_are_told_from_answers() -> None:
+    never, broken = found(asked(), flat(0.0)), found(asked(), flat(0.4))
+    assert never.answered and never.reason.startswith("held at the cap of 100")
+    assert broken.answered and broken.reason.startswith("broke at 1, the mildest severity")
+    capped = found(guarded(asked(), 20.0), cliff(50.0))
+    assert capped.reason.startswith("held at the cap of 19.")
+    assert max(batch.variant.severity for batch in batches(capped)) <= 20.0
+    below = found(guarded(asked(), 0.5), cliff(50.0))
+    assert not below.answered and below.samples == 0
+
+
+def test_blocks_and_the_sample_limit_are_kept() -> None:
+    scenario = asked(max_samples=903)
+    run = found(replace(scenario, search=replace(scenario.search, block=5)), flat(0.005))
+    assert run.samples == 903
+    assert all(batch.samples % 5 == 0 for batch in batches(run)[:-1])
+    assert all(batch.stop_after_bad is None for batch in batches(run))
+    assert run.reason == "inconclusive: search.max_samples (903) are spent"
+
+
+def test_of_two_slos_the_one_that_breaks_first_is_found() -> None:
+    both = replace(asked(), slos=(*asked().slos, SLO("loose", SLI("any"), 0.9)))
+    for first, second in [(7.0, 30.0), (30.0, 7.0)]:
+        run = found(both, cliff(first), cliff(second, tau=0.1))
+        assert run.answered and holds_the_truth(run, 7.0)

@@ -1,0 +1,205 @@
+"""The sequential test of one arm, and how to move on from it, for policies without a model.
+
+A test may stop after any sample and closes on either side: plug-in bets on the certificate that
+all policies claim by, so the total error is the same. It reads counts and certificates, never
+beliefs.
+"""
+
+from __future__ import annotations
+
+import math
+
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.evidence import (
+    claimed_bracket,
+    entropy_rate,
+    log_e_above,
+    log_e_below,
+    within,
+)
+from chaosbandit.core.model import Decision, Expose, Purpose, Stop
+from chaosbandit.core.policies import highest_arm, top_arm
+
+FACTOR = 2.0  # from one arm that held to the next, unless search.escalation is less
+_CLEAN = 0.25  # of tau: the bad ratio of an arm nothing is known of
+_BATCHES = 8  # an arm without failures is called after about this many
+_LOOK = 10  # samples without a bet, which an arm that breaks clearly fails: cheap, nothing to repay
+_LEAN, _LEAN_LONG = math.log(4.0), math.log(10.0)  # evidence of a side over the other worth a bet
+_RARE = 0.5  # a batch that should see fewer bad samples than this at tau ends at the first one
+_PATIENCE = 30  # tests of a clean arm that one may take; then arms around it are tried as well
+_HOPELESS = 64  # times that patience: the run gives up
+
+
+def called(campaign: Campaign) -> tuple[int | None, int | None]:
+    """The highest arm that is certified to hold and the lowest that is certified to break."""
+    resolution = campaign.scenario.search.resolution
+    return claimed_bracket(campaign.certificate, campaign.ladder.severities, resolution)[:2]
+
+
+def doubled(campaign: Campaign, held: int) -> int:
+    """The arm to climb to from one that held."""
+    severities = campaign.ladder.severities
+    factor = min(FACTOR, campaign.scenario.search.escalation)
+    return min(max(highest_arm(severities, severities[held] * factor), held + 1), top_arm(campaign))
+
+
+def middle(severities: tuple[float, ...], held: int, broke: int) -> int:
+    """The arm nearest below the geometric middle, strictly between the two."""
+    near = highest_arm(severities, math.sqrt(severities[held] * severities[broke]))
+    return min(max(near, held + 1), broke - 1)
+
+
+# --- the test of an arm ---------------------------------------------------------------------------
+
+
+def call(campaign: Campaign, arm: int) -> Decision:
+    """The next batch of an arm's test, or of one around it when it is too close to be called."""
+    patience = _PATIENCE * _clean_samples(campaign)
+    if campaign.arms[arm].samples >= patience:
+        near = _around(campaign, arm)
+        untried = [each for each in near if campaign.arms[each].samples < patience]
+        arm = untried[0] if untried else min(near, key=lambda each: _expected(campaign, each))
+    if campaign.arms[arm].samples >= _HOPELESS * patience:
+        text = campaign.ladder.text(campaign.ladder.severities[arm])
+        return Stop(f"inconclusive: {text} is too close to the objective to be called")
+    return _batch(campaign, arm)
+
+
+def _around(campaign: Campaign, arm: int) -> list[int]:
+    """The arm, those half a resolution off, and those that would close the bracket; uncalled."""
+    severities, search = campaign.ladder.severities, campaign.scenario.search
+    held, broke = called(campaign)
+    least = 0 if held is None else held + 1
+    most = arm if held is None else highest_arm(severities, severities[held] * search.escalation)
+    most = min(max(most, arm), top_arm(campaign) if broke is None else broke - 1)
+    span = 1.0 + search.resolution
+    low = max(highest_arm(severities, severities[arm] / math.sqrt(span)), 0)
+    near = [arm, low, highest_arm(severities, severities[low] * span)]
+    if held is not None:
+        near.append(highest_arm(severities, severities[held] * span))
+    if broke is not None:
+        closing = range(least, broke)
+        near += [j for j in closing if within(severities, j, broke, search.resolution)][:1]
+    return sorted({each for each in near if least <= each <= most})
+
+
+def _expected(campaign: Campaign, arm: int) -> float:
+    """Samples that calling an arm would still take, were its bad ratios what was counted."""
+    seen, taus = campaign.arms[arm], [slo.bad_ratio for slo in campaign.slos]
+    ratios = [bad / seen.samples for bad in seen.bad]
+    rates = [entropy_rate(ratio, tau) for ratio, tau in zip(ratios, taus, strict=True)]
+    above = [r for r, p, tau in zip(rates, ratios, taus, strict=True) if p > tau]
+    if above:
+        return campaign.certificate.missing_broke(arm) / max(above)
+    return campaign.certificate.missing_held(arm) / min(rates)
+
+
+def _batch(campaign: Campaign, arm: int) -> Decision:
+    """A look while the counts favour neither side, then bets on the one that they favour."""
+    seen, clean = campaign.arms[arm], _clean_samples(campaign)
+    taus = [slo.bad_ratio for slo in campaign.slos]
+    lean = max(  # of the SLO most likely broken
+        log_e_above(seen.samples, bad, tau) - log_e_below(seen.samples, bad, tau)
+        for bad, tau in zip(seen.bad, taus, strict=True)
+    )
+    young = seen.samples < clean
+    if lean > (_LEAN if young else _LEAN_LONG):
+        return _bet_broke(campaign, arm)
+    favoured = seen.any_bad == 0 or lean < (0.0 if young else -_LEAN_LONG)
+    if seen.samples >= _LOOK and favoured:
+        return _bet_held(campaign, arm)
+    samples = max(_LOOK, seen.samples // _BATCHES)
+    return expose(campaign, arm, Purpose.SEARCH, (), samples, _ends(campaign, samples))
+
+
+def _bet_held(campaign: Campaign, arm: int) -> Decision:
+    certificate = campaign.one_sided if arm == top_arm(campaign) else campaign.certificate
+    bets = held_bets(campaign, arm)
+    gain = min(
+        math.log((1 - q) / (1 - slo.bad_ratio)) for q, slo in zip(bets, campaign.slos, strict=True)
+    )
+    needed = math.ceil(certificate.missing_held(arm) * certificate.block / gain)
+    if arm == campaign.standing:
+        needed = max(needed - campaign.unresolved, 1)
+    samples = min(_share(campaign, arm), max(needed, 1))
+    return expose(campaign, arm, Purpose.HELD, bets, samples, _ends(campaign, samples))
+
+
+def _bet_broke(campaign: Campaign, arm: int) -> Decision:
+    certificate = campaign.one_sided if arm == 0 else campaign.certificate
+    missing = certificate.missing_broke(arm)
+    bets = broke_bets(campaign, arm, missing)
+    pairs = list(zip(bets, (slo.bad_ratio for slo in campaign.slos), strict=True))
+    quarter = missing * certificate.block / max(entropy_rate(q, tau) for q, tau in pairs) / 4
+    ends = math.ceil(missing / max(math.log(q / tau) for q, tau in pairs) - 1e-6)
+    samples = min(_share(campaign, arm), math.ceil(quarter))
+    return expose(campaign, arm, Purpose.BROKE, bets, max(samples, 1), max(ends, 1))
+
+
+def held_bets(campaign: Campaign, arm: int) -> tuple[float, ...]:
+    """The arm's own ratio per SLO, shrunk towards that of the milder arms.
+
+    Such a plug-in is fixed before the batch it is used on (Waudby-Smith & Ramdas 2024).
+    """
+    own, milder = campaign.arms[arm], campaign.arms[:arm]
+    samples, bets = sum(each.samples for each in milder), []
+    for s, slo in enumerate(campaign.slos):
+        weight = 1.0 / (_CLEAN * slo.bad_ratio)
+        prior = (sum(each.bad[s] for each in milder) + 1.0) / (samples + weight)
+        ratio = (own.bad[s] + prior * weight) / (own.samples + weight)
+        bets.append(min(ratio, 0.95 * slo.bad_ratio))
+    return tuple(bets)
+
+
+def broke_bets(campaign: Campaign, arm: int, missing: float) -> tuple[float, ...]:
+    """The arm's own ratio per SLO, no more than one bad sample needs to close what is missing."""
+    own, enough = campaign.arms[arm], math.exp(min(missing, 700.0))
+    return tuple(
+        min(max(min((bad + 0.5) / (own.samples + 1.0), tau * enough), 1.05 * tau), (1 + tau) / 2)
+        for bad, tau in zip(own.bad, (slo.bad_ratio for slo in campaign.slos), strict=True)
+    )
+
+
+def expose(
+    campaign: Campaign,
+    arm: int,
+    purpose: Purpose,
+    bets: tuple[float, ...],
+    samples: int,
+    ends: int | None = None,
+) -> Decision:
+    """A batch in whole blocks, as far as search.max_samples allows; a cut block could only lose."""
+    block, limit = campaign.certificate.block, campaign.scenario.search.max_samples
+    samples = -(-samples // block) * block
+    if limit is not None:
+        samples = min(samples, limit - campaign.spent_samples - campaign.unresolved)
+    if samples < 1:
+        return Stop(f"inconclusive: search.max_samples ({limit}) are spent or in flight")
+    why = _WHY[purpose].format(campaign.ladder.text(campaign.ladder.severities[arm]))
+    variant = campaign.ladder.variant(arm)
+    return Expose(variant, samples, purpose, bets, ends if block == 1 else None, why)
+
+
+_WHY = {
+    Purpose.SEARCH: "a look at {}",
+    Purpose.HELD: "test whether {} holds",
+    Purpose.BROKE: "test whether {} breaks",
+}
+
+
+def _ends(campaign: Campaign, samples: int) -> int:
+    """Bad samples after which to think again: more than an arm at the objective should show."""
+    at_tau = samples * max(slo.bad_ratio for slo in campaign.slos)
+    return 1 if at_tau < _RARE else 2 + int(2 * at_tau)
+
+
+def _share(campaign: Campaign, arm: int) -> int:
+    """A batch that may be wasted: a share of a clean arm's test, or of what the arm has seen."""
+    return math.ceil(max(_clean_samples(campaign), campaign.arms[arm].samples) / _BATCHES)
+
+
+def _clean_samples(campaign: Campaign) -> float:
+    """Samples without a failure that call an arm at a bet of `_CLEAN` tau."""
+    certificate, tau = campaign.certificate, min(slo.bad_ratio for slo in campaign.slos)
+    gain = math.log((1.0 - _CLEAN * tau) / (1.0 - tau))
+    return certificate.log_threshold * certificate.block / gain

@@ -1,0 +1,91 @@
+"""Plain Thompson sampling: draws a breaking point it believes in and looks beside it.
+
+It has the model and the bets of `certify` and none of its planning: how much an arm would cost to
+certify, or which pair would close the bracket soonest, does not enter. A yardstick for that.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.random import Generator
+
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.guardrail import BELIEVED
+from chaosbandit.core.model import Decision, Purpose
+from chaosbandit.core.policies import ended, highest_arm, register, top_arm
+from chaosbandit.core.policies._one_arm import expose
+
+_BET = 0.8  # P(a side) before betting on it
+_SHARE, _SMALLEST = 0.04, 5  # size of a batch: of the samples spent, and at least
+
+
+@register
+class Thompson:
+    """A crossing drawn from the posterior, an arm beside it, a bet on the likelier side."""
+
+    name = "thompson"
+
+    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+        """The next batch at an arm chosen by chance, or the end."""
+        return ended(campaign) or _batch(campaign, _arm(campaign, rng))
+
+
+def _arm(campaign: Campaign, rng: Generator) -> int:
+    """An arm half a resolution below or above a crossing drawn, as far as may be climbed."""
+    severities = campaign.ladder.severities
+    quantile, above, cap = rng.random(), rng.random() < 0.5, _cap(campaign)
+    crossing = min(  # one quantile for all SLOs: the first one that breaks counts
+        int(np.searchsorted(np.cumsum(belief.crossing())[:-1], quantile, side="right"))
+        for belief in campaign.beliefs
+    )
+    if crossing in (0, len(severities)):  # all arms break, or none
+        return min(crossing, cap)
+    span = 1.0 + campaign.scenario.search.resolution
+    low = max(highest_arm(severities, severities[crossing] / math.sqrt(span)), 0)
+    high = max(highest_arm(severities, severities[low] * span), low + 1)
+    return min(high if above else low, cap)
+
+
+def _cap(campaign: Campaign) -> int:
+    """The escalation rule: as far above the highest sampled arm that seems to hold as allowed."""
+    severities = campaign.ladder.severities
+    seen = [j for j, arm in enumerate(campaign.arms) if arm.samples]
+    held = next((j for j in reversed(seen) if campaign.believed_broken(j) < BELIEVED), None)
+    if held is None:
+        return 0
+    reach = highest_arm(severities, severities[held] * campaign.scenario.search.escalation)
+    return min(max(reach, held + 1), top_arm(campaign))
+
+
+def _batch(campaign: Campaign, arm: int) -> Decision:
+    samples = max(_SMALLEST, int(_SHARE * campaign.spent_samples))
+    p_broke = campaign.believed_broken(arm)
+    if 1.0 - p_broke > _BET:
+        return expose(campaign, arm, Purpose.HELD, _held_bets(campaign, arm), samples)
+    at_tau = samples * max(slo.bad_ratio for slo in campaign.slos)
+    ends = 1 + int(at_tau + 2 * math.sqrt(at_tau))  # more than an arm at the objective shows
+    if p_broke > _BET:
+        return expose(campaign, arm, Purpose.BROKE, _broke_bets(campaign, arm), samples, ends)
+    return expose(campaign, arm, Purpose.SEARCH, (), samples, ends)
+
+
+def _held_bets(campaign: Campaign, arm: int) -> tuple[float, ...]:
+    """The mean bad ratio the posterior expects per SLO, given that the arm holds."""
+    return tuple(
+        min(max(belief.mean_given(arm, arm + 1), 1e-9), 0.98 * slo.bad_ratio)
+        for belief, slo in zip(campaign.beliefs, campaign.slos, strict=True)
+    )
+
+
+def _broke_bets(campaign: Campaign, arm: int) -> tuple[float, ...]:
+    """The same given that it breaks, no more than one bad sample needs to close what is missing."""
+    certificate = campaign.one_sided if arm == 0 else campaign.certificate
+    enough = math.exp(min(certificate.missing_broke(arm), 700.0))
+    return tuple(
+        min(max(min(belief.mean_given(arm, 0, arm + 1), tau * enough), 1.02 * tau), (1 + tau) / 2)
+        for belief, tau in zip(
+            campaign.beliefs, (slo.bad_ratio for slo in campaign.slos), strict=True
+        )
+    )
