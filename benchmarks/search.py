@@ -167,7 +167,7 @@ def _false_claim(
 
 
 def limit_of(response: Response, scenario: Scenario) -> float:
-    """Samples no delta-correct method can beat on average (statistics.md, section 1)."""
+    """Samples no delta-correct method can beat on average."""
     return best_pair(response, scenario).limit
 
 

@@ -37,6 +37,7 @@ class Case:
     harsh: float = 10_000.0  # the ladder begins at 1
     resolution: float = 0.1
     max_samples: int = LONGEST
+    delta: float = DELTA
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def sampled(case: Case, seed: int, number: int) -> Sampled:
     rng = np.random.default_rng([seed, number])
     search = Search(
         policy=case.policy,
-        confidence=1.0 - DELTA,
+        confidence=1.0 - case.delta,
         resolution=case.resolution,
         max_samples=case.max_samples,
     )

@@ -30,7 +30,7 @@ class Pair:
 def best_pair(response: Callable[[float], tuple[float, ...]], scenario: Scenario) -> Pair:
     """The pair that needs the fewest samples on average, whatever the method.
 
-    Garivier & Kaufmann 2016: kl(delta, 1 - delta) / kl(p, tau) a side (statistics.md, section 1).
+    Garivier & Kaufmann 2016: kl(delta, 1 - delta) / kl(p, tau) a side.
     """
     severities, tau = scenario.ladders[0].severities, scenario.slos[0].bad_ratio
     delta, resolution = 1.0 - scenario.search.confidence, scenario.search.resolution

@@ -1,7 +1,7 @@
 """All that is known in a run, as a fold over the journal's events: `apply(campaign, event)`.
 
 Nothing here decides or acts. An exposure's evidence is provisional until `ExposureEnded` says it
-was valid; a void one keeps its losses and loses its gains (statistics.md 3, rule 2).
+was valid; a void one keeps its losses and loses its gains.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Exposure:
     control: tuple[Sample, ...] = ()
     check: tuple[Sample, ...] = ()
     warmup: int = 0
-    late: int = 0  # sent too late by us, so left out (known at sending, statistics.md 3.2)
+    late: int = 0  # sent too late by us, so left out (known when it was sent)
     validity: Validity | None = None  # None: still open
     dose: Dose | None = None
     bad: tuple[int, ...] = ()  # per SLO, canary MEASURE samples

@@ -1,7 +1,7 @@
 """Which route the next slot serves, and the order in which finished samples become evidence.
 
 Bad samples finish last because they hang until the time-out, so evidence taken in order of
-completion lies (statistics.md 3.1): each route's samples are released in order of intended start.
+completion lies: each route's samples are released in order of intended start.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.model import Expose, Outcome, Sample
 from chaosbandit.core.slo import bad_flags
 
-BELIEVED = 0.35  # P(broke) below which an arm is believed to hold (statistics.md 2, Choice)
+BELIEVED = 0.35  # P(broke) below which an arm is believed to hold
 OURS = frozenset({401, 403, 407, 429})  # answers to us as a client, never the dose's doing
 
 

@@ -84,7 +84,7 @@ def longest_burst(campaign: Campaign) -> int:
 
 
 def block_length(campaign: Campaign) -> int:
-    """Block length m (statistics.md 3.3): declared, or 4 times the longest burst of two or more."""
+    """Block length m: declared, or 4 times the longest burst of two or more."""
     declared, burst = campaign.scenario.search.block, longest_burst(campaign)
     observed = 4 * burst if burst >= 2 else 1
     return max(declared or 1, observed)
@@ -194,7 +194,7 @@ def clumped(campaign: Campaign) -> int:
     """Longest run of bad samples that neither chance explains nor the block length carries, or 0.
 
     Chance: the number of such runs to expect of independent failures at that exposure's own bad
-    ratio (statistics.md 3.3). An arm that simply fails all the time is no clump.
+    ratio. An arm that simply fails all the time is no clump.
     """
     tau = max(slo.bad_ratio for slo in campaign.slos)
     longest = 0

@@ -2,7 +2,7 @@
 
 The engine decides with `decide`; `replay` walks through recorded events with the same function and
 says in words where they first differ. It knows no files, clocks or sinks: the journal's values are
-all it needs, so the same versions give the same decisions (design.md 11).
+all it needs, so the same versions give the same decisions.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timin
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 
 Mask = NDArray[np.bool_]
+Flags = NDArray[np.bool_]  # a sample each
 Draw = Callable[[Variant, int, Generator], Mask]
 """Bad flags [sample, SLO] of so many requests at a variant, in order of sending."""
 
@@ -248,7 +249,8 @@ class _Trial:
         self.control = np.asarray(control_bad_ratios)
         header = RunStarted("simulated", scenario.name, seed, __version__, 0.0, 0.0, "", "", "")
         block = scenario.search.block or 1
-        steady = SteadyStateMeasured(True, "", control_bad_ratios, block, 0.0, {}, 0.0)
+        seen = self._seen_of_control()
+        steady = SteadyStateMeasured(True, "", seen, block, 0.0, {}, 0.0)
         self.campaign = apply(apply(begin(scenario, toll.setup_samples), header), steady)
 
     def run(self) -> SimulatedRun:
@@ -262,6 +264,13 @@ class _Trial:
                 return self._ended(decision)
             self._expose(decision.variant)
             self._measure(decided.n, decision)
+
+    def _seen_of_control(self) -> tuple[float, ...]:
+        """The control's bad ratios as steady state would measure them; exact without one."""
+        if not self.toll.steady_samples:
+            return tuple(self.control.tolist())
+        bad = self.rng.random(self.toll.steady_samples)[:, None] < self.control
+        return tuple(bad.mean(axis=0).tolist())
 
     def _expose(self, variant: Variant) -> None:
         """Have the variant in place: stay where it stands, or end that exposure and begin one."""
@@ -284,7 +293,8 @@ class _Trial:
             return
         bad = self.draw(variant, samples, self.rng)
         self.campaign = charged(self.campaign, bad)
-        self.now_s += max(toll.warmup_s, samples * self._apart_s(variant, bad))
+        spoilt = np.asarray(bad.any(axis=1))
+        self.now_s += max(toll.warmup_s, samples * self._apart_s(variant, spoilt))
 
     def _at_severity_0(self, samples: int, lasts_s: float) -> None:
         """Requests without a fault, which are charged as well."""
@@ -315,67 +325,69 @@ class _Trial:
     def _measure(self, number: int, decision: Expose) -> None:
         """Send the batch until bad samples, the budget or a certificate that closes end it."""
         variant = decision.variant
-        sent = self.draw(variant, decision.samples, self.rng)
-        sent = bad = sent[: self._fitting(variant, sent)]
+        bad = self.draw(variant, decision.samples, self.rng)
+        spoilt = np.asarray(bad.any(axis=1))  # bad in any SLO
+        sent = ends = self._fitting(variant, spoilt)
         if decision.stop_after_bad is not None:
-            bad = _until(np.asarray(bad.any(axis=1)), decision.stop_after_bad, bad)
-        if len(bad) < len(sent):
-            bad = sent[: len(bad) + self._flying(variant, bad)]
+            ends = _until(spoilt[:sent], decision.stop_after_bad)
+        if ends < sent:
+            ends = min(sent, ends + self._flying(variant, spoilt[:ends]))
         for slo, left in enumerate(_left(self.campaign)):
-            bad = _until(bad[:, slo], left, bad)
-        after = measured(self.campaign, number, bad)
+            ends = _until(bad[:ends, slo], left)
+        after = measured(self.campaign, number, bad[:ends])
         if _claims(after) != _claims(self.campaign):
-            closed = self._until_closed(number, bad, _claims(self.campaign))
-            bad = bad[: len(closed) + self._flying(variant, closed)]
-            after = measured(self.campaign, number, bad)
-        self.now_s += len(bad) * self._apart_s(variant, bad)
-        self.drain_s = self._answer_s(variant, bad)
+            closed = self._until_closed(number, bad[:ends], _claims(self.campaign))
+            ends = min(ends, closed + self._flying(variant, spoilt[:closed]))
+            after = measured(self.campaign, number, bad[:ends])
+        spoilt = spoilt[:ends]
+        self.now_s += ends * self._apart_s(variant, spoilt)
+        self.drain_s = self._answer_s(variant, spoilt)
         if decision.purpose is not Purpose.HELD:  # the next decision waits for all answers
             self.now_s, self.drain_s = self.now_s + self.drain_s, 0.0
         self.campaign = after
 
-    def _fitting(self, variant: Variant, bad: Mask) -> int:
+    def _fitting(self, variant: Variant, spoilt: Flags) -> int:
         """How much of a batch an exposure has time for, in whole blocks."""
         left_s = self.toll.longest_s - (self.now_s - self.since_s)
-        fitting = left_s / self._apart_s(variant, bad)
+        fitting = left_s / self._apart_s(variant, spoilt)
         block = self.campaign.certificate.block
-        return len(bad) if fitting >= len(bad) else max(1, int(fitting) // block) * block
+        return len(spoilt) if fitting >= len(spoilt) else max(1, int(fitting) // block) * block
 
-    def _flying(self, variant: Variant, bad: Mask) -> int:
+    def _flying(self, variant: Variant, spoilt: Flags) -> int:
         """Requests that are sent before the answer to the last of these ends the batch."""
         if self.toll.latency is None:
             return 0
-        meanwhile = math.ceil(self._answer_s(variant, bad[-1:]) * self.toll.rate_per_s)
+        meanwhile = math.ceil(self._answer_s(variant, spoilt[-1:]) * self.toll.rate_per_s)
         return max(0, min(self._most_in_flight(variant), meanwhile) - 1)
 
-    def _apart_s(self, variant: Variant, bad: Mask) -> float:
+    def _apart_s(self, variant: Variant, spoilt: Flags) -> float:
         """Seconds from one request to the next, as few may be in flight (Little's law)."""
         pace_s = 1.0 / self.toll.rate_per_s
         if self.toll.latency is None:
             return pace_s
-        takes, share = self.toll.latency(variant), float(bad.any(axis=1).mean())
+        takes, share = self.toll.latency(variant), int(np.count_nonzero(spoilt)) / len(spoilt)
         mean_s = takes.good_s + (takes.bad_s - takes.good_s) * share
         return max(pace_s, mean_s / self._most_in_flight(variant))
 
-    def _answer_s(self, variant: Variant, bad: Mask) -> float:
+    def _answer_s(self, variant: Variant, spoilt: Flags) -> float:
         """Until all answers are in, from the moment the last of these requests was sent."""
         if self.toll.latency is None:
             return 0.0
-        takes, newest = self.toll.latency(variant), bad[-self._most_in_flight(variant) :]
-        return takes.bad_s if bool(newest.any()) else takes.good_s
+        takes, newest = self.toll.latency(variant), spoilt[-self._most_in_flight(variant) :]
+        return takes.bad_s if np.count_nonzero(newest) else takes.good_s
 
     def _most_in_flight(self, variant: Variant) -> int:
         return max(1, guardrail.unresolved_allowed(self.campaign, variant.arm))
 
-    def _until_closed(self, number: int, bad: Mask, claims: tuple[int | None, int | None]) -> Mask:
-        """The shortest beginning that changes what is claimed: evidence seen once stays seen."""
+    def _until_closed(self, number: int, bad: Mask, claims: tuple[int | None, int | None]) -> int:
+        """The fewest samples that change what is claimed: evidence seen once stays seen."""
         block = self.campaign.certificate.block
         low, high = 0, math.ceil(len(bad) / block)
         while high - low > 1:
             middle = (low + high) // 2
             changed = _claims(measured(self.campaign, number, bad[: middle * block])) != claims
             low, high = (low, middle) if changed else (middle, high)
-        return bad[: high * block]
+        return min(high * block, len(bad))
 
     def _ended(self, stop: Stop) -> SimulatedRun:
         self._end_exposure()
@@ -407,10 +419,11 @@ def _left(campaign: Campaign) -> list[int]:
     ]
 
 
-def _until(flags: Mask, limit: int, bad: Mask) -> Mask:
-    """The batch up to the sample that is number `limit` among the flagged ones."""
-    ends = np.flatnonzero(flags)
-    return bad[: ends[limit - 1] + 1] if len(ends) >= limit else bad
+def _until(flags: Flags, limit: int) -> int:
+    """How many samples there are up to the one that is number `limit` among the flagged ones."""
+    if np.count_nonzero(flags) < limit:
+        return len(flags)
+    return int(np.flatnonzero(flags)[limit - 1]) + 1
 
 
 def _claims(campaign: Campaign) -> tuple[int | None, int | None]:

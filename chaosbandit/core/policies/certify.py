@@ -1,8 +1,13 @@
 """The policy that certifies a bracket with few samples: a model guides, certificates decide.
 
-It reads beliefs to choose where to look and what to bet, and certificates for what is still missing
-(statistics.md, section 2). It never exposes an arm above the guardrails' cap, nor one further above
-the highest arm believed to hold than the escalation factor. Longer than most: one policy, one file.
+It reads beliefs to choose where to look and what to bet, and certificates for what is still missing.
+It never exposes an arm above the guardrails' cap, nor one further above the highest arm believed to
+hold than the escalation factor (overdose control: Babb, Rogatko & Zacks 1998).
+
+The problem is noisy binary search (Karp & Kleinberg 2007; Gretta & Price 2023), a monotone
+thresholding bandit (Garivier, Menard & Rossi 2017). Which pair to certify: the one with the least
+missing evidence / kl(p, tau), their lower bound read as a price; the bet on an arm is the posterior
+mean of its bad ratio (Waudby-Smith & Ramdas 2024). Longer than most: one policy, one file.
 """
 
 from __future__ import annotations
