@@ -1,7 +1,7 @@
 """The policy that certifies a bracket with few samples: a model guides, certificates decide.
 
-It reads beliefs to choose where to look and what to bet, and certificates for what is still missing.
-It never exposes an arm above the guardrails' cap, nor one further above the highest arm believed to
+It reads beliefs to choose where to look and what to bet, and certificates for what is missing. It
+never exposes an arm above the guardrails' cap, nor one further above the highest arm believed to
 hold than the escalation factor (overdose control: Babb, Rogatko & Zacks 1998).
 
 The problem is noisy binary search (Karp & Kleinberg 2007; Gretta & Price 2023), a monotone
