@@ -396,7 +396,8 @@ def _decided(campaign: Campaign, event: Decided) -> Campaign:
     if isinstance(decision, Expose):
         names = [climb.ladder.name for climb in campaign.climbs]
         face = names.index(decision.variant.ladder)
-    return replace(campaign, face=face, decisions={**campaign.decisions, event.n: decision})
+    decided = replace(campaign, face=face, decisions={**campaign.decisions, event.n: decision})
+    return decided.with_climb(beliefs=tuple(belief.settled() for belief in decided.beliefs))
 
 
 def _expired(campaign: Campaign) -> Campaign:

@@ -19,7 +19,7 @@ Singles = NDArray[np.float32]
 _Row = tuple[float, float, float, float, float]  # floor, ceiling, width, second, top
 
 _DEEPEST = 40.0  # log weights never fall further below the best, so no hypothesis is lost for good
-_VISIT = 250  # samples at one arm after which the weights follow, read or not
+_VISIT = 250  # samples at one arm that make a visit long
 _WIDTHS = (0.03, 0.06, 0.1, 0.18, 0.32, 0.56, 1.0, 1.8)  # of a logistic in log severity
 _CLIFFS, _SMOOTH, _STEPS = 0.55, 0.4, 0.05  # prior of each kind of shape
 _STEP_RATIOS = (1.6, 2.5)  # from the crossing to the second of two steps
@@ -83,9 +83,15 @@ class Belief:
         """
         if good == 0 and bad == 0:
             return self
-        if self.visited in (None, arm) and self.good + self.bad < _VISIT:
+        if self.visited in (None, arm):
             return Belief(self.shapes, self.log_weights, arm, self.good + good, self.bad + bad)
         return Belief(self.shapes, self.log_posterior, arm, good, bad)
+
+    def settled(self) -> Belief:
+        """The same, with the samples of a long visit in the weights: from there on it forgets."""
+        if self.good + self.bad < _VISIT:
+            return self
+        return Belief(self.shapes, self.log_posterior)
 
     def crossing(self) -> Floats:
         """Probability of each crossing 0..K."""

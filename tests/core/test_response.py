@@ -80,7 +80,10 @@ def test_no_hypothesis_is_lost_for_good() -> None:
     belief = Belief.start(EVEN, TAU, 0.001).observe(60, 0, 500)
     assert belief.log_posterior.min() == belief.log_posterior.max() - 40.0
     assert belief.p_broke(60) == pytest.approx(1.0)
-    assert belief.observe(60, 50_000, 0).p_broke(60) < 0.01
+    assert belief.settled().observe(60, 50_000, 0).p_broke(60) < 0.01
+    assert belief.settled().crossing() == pytest.approx(belief.crossing())
+    young = Belief.start(EVEN, TAU, 0.001).observe(60, 9, 0)
+    assert young.settled() is young
 
 
 @pytest.mark.parametrize("grid", [EVEN, UNEVEN])
