@@ -13,6 +13,7 @@ from chaosbandit.core.campaign import (
     Campaign,
     Decided,
     Event,
+    EvidenceExpired,
     ExposureEnded,
     ExposureStarted,
     Observed,
@@ -63,6 +64,7 @@ EVENTS: tuple[Event, ...] = (
     EXPOSED,
     Observed(Phase.MEASURE, 1, SAMPLES),
     Observed(Phase.STEADY, None, (Sample(1, Route.CHECK, 0.0, 0.0, 2.0, Outcome.TIMEOUT),)),
+    EvidenceExpired("older than search.evidence_ttl", 15.5),
     WashedOut(n=1, back=False, why="slow", control_sick=True, check_well=False, now_s=16.0),
     ExposureEnded(
         n=1,
