@@ -57,7 +57,7 @@ KINDS: tuple[tuple[Scenario, float], ...] = (
     (scenario(SLOPPY, over=ladder(0.01, 1.0, 0.5)), 0.3),
     (scenario(over=ladder(0.01, 1.0, 0.5), spend=0.002), 1.0),
     (scenario(over=ladder(0.01, 1.0, 0.5), guardrails=Guardrails(max_exposure_s=0.9)), 0.95),
-    (scenario(over=ladder(0.01, 1.0, 0.5), search=Search(policy="ramp")), 0.95),
+    (scenario(over=ladder(0.01, 1.0, 0.5), search=Search(policy="bisect_sequential")), 0.95),
 )
 
 
