@@ -12,9 +12,9 @@ from chaosbandit.core.model import Expose, Purpose, Stop
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.courses import Curve, cliff, flat, smooth
-from chaosbandit.sim.trial import SimulatedRun, scenario_of, trial
-from tests.policy_steps import begun, fold
+from chaosbandit.sim.courses import cliff, flat, smooth
+from chaosbandit.sim.trial import SimulatedRun, scenario_of
+from tests.policy_steps import begun, fold, tried
 
 TAU = 0.01
 NAME = "bisect_sequential"
@@ -24,26 +24,13 @@ def asked(high: float = 1000.0, tau: float = TAU, **more: Any) -> Scenario:
     return scenario_of(1.0, high, 1.0 - tau, policy=NAME, **more)
 
 
-def found(scenario: Scenario, *curves: Curve, seed: int = 1) -> SimulatedRun:
-    ratios = [0.1 * slo.bad_ratio for slo in scenario.slos]
-    return trial(
-        scenario,
-        lambda variant, n, rng: (
-            rng.random(n)[:, None] < np.array([curve(variant.severity) for curve in curves])
-        ),
-        policy=policy(NAME),
-        seed=seed,
-        control_bad_ratios=ratios,
-    )
-
-
 def visited(run: SimulatedRun) -> list[float]:
     """The severities exposed, in order."""
     return [exposure.severity for exposure in run.campaign.exposures]
 
 
 def test_it_doubles_until_it_breaks_then_bisects() -> None:
-    run = found(asked(), cliff(30.0, tau=TAU))
+    run = tried(asked(), cliff(30.0, tau=TAU))
     severities = visited(run)
     up = severities[:6]  # 1, 2, 4 ... 32
     assert up[0] == 1.0 and up[-1] > 30.0
@@ -57,7 +44,7 @@ def test_it_doubles_until_it_breaks_then_bisects() -> None:
 def test_it_jumps_no_further_than_allowed_from_what_is_certified(factor: float) -> None:
     scenario = asked(100.0, 0.05)
     scenario = replace(scenario, search=replace(scenario.search, escalation=factor))
-    run = found(scenario, cliff(20.0))
+    run = tried(scenario, cliff(20.0))
     up = list(itertools.takewhile(lambda severity: severity <= 20.0, visited(run)))
     assert all(b <= min(factor, 2.0) * a * 1.001 for a, b in itertools.pairwise(up))
     assert all(run.campaign.certificate.own_held(arm) >= 3.0 for arm in _arms(run, up))
@@ -71,7 +58,7 @@ def test_cliffs_cost_few_bad_samples_and_are_bracketed() -> None:
     bad = []
     for seed in range(12):
         at = float(np.exp(default_rng(seed).uniform(1.0, 6.0)))
-        run = found(asked(), cliff(at, tau=TAU), seed=seed)
+        run = tried(asked(), cliff(at, tau=TAU), seed=seed)
         assert run.answered and run.held is not None and run.broke is not None
         assert run.held < at <= run.broke
         assert 1000 < run.samples < 15_000
@@ -81,7 +68,7 @@ def test_cliffs_cost_few_bad_samples_and_are_bracketed() -> None:
 
 def test_a_smooth_curve_is_bracketed() -> None:
     for seed in range(6):
-        run = found(asked(100.0, 0.05, resolution=0.5), smooth(9.0, 0.3), seed=seed)
+        run = tried(asked(100.0, 0.05, resolution=0.5), smooth(9.0, 0.3), seed=seed)
         assert run.answered and run.held is not None and run.broke is not None
         assert run.held < 9.0 < run.broke
 
@@ -102,31 +89,31 @@ def test_a_test_looks_first_then_bets_on_what_the_counts_favour() -> None:
 def test_an_arm_too_close_to_call_is_left_for_those_around_it() -> None:
     """The first middle is at the objective itself; the bracket closes around it."""
     scenario = asked(100.0, 0.05, resolution=0.2)
-    run = found(scenario, smooth(11.3, 0.3))
+    run = tried(scenario, smooth(11.3, 0.3))
     arms = run.campaign.arms
     stuck = max(range(len(arms)), key=lambda arm: arms[arm].samples)
     near = [arm for arm in range(stuck - 3, stuck + 4) if arm != stuck and arms[arm].samples]
     assert run.answered and arms[stuck].samples > 2000 and len(near) >= 2
-    hopeless = found(asked(1.5, 0.05), flat(0.05), seed=3)
+    hopeless = tried(asked(1.5, 0.05), flat(0.05), seed=3)
     text = "inconclusive: 1 is too close to the objective to be called"
     assert (hopeless.reason, hopeless.answered) == (text, False)
 
 
 def test_ends_are_told_from_answers() -> None:
     scenario = asked(100.0, 0.05)
-    never, broken = found(scenario, flat(0.0)), found(scenario, flat(0.4))
+    never, broken = tried(scenario, flat(0.0)), tried(scenario, flat(0.4))
     assert never.answered and never.reason.startswith("held at the cap of 100")
     assert broken.answered and broken.reason.startswith("broke at 1, the mildest severity")
     assert broken.bad_samples < 10
-    capped = found(replace(scenario, guardrails=Guardrails(max_severity=20.0)), cliff(50.0))
+    capped = tried(replace(scenario, guardrails=Guardrails(max_severity=20.0)), cliff(50.0))
     assert capped.reason.startswith("held at the cap of 19.") and max(visited(capped)) <= 20.0
-    below = found(replace(scenario, guardrails=Guardrails(max_severity=0.5)), cliff(50.0))
+    below = tried(replace(scenario, guardrails=Guardrails(max_severity=0.5)), cliff(50.0))
     assert not below.answered and below.samples == 0
 
 
 def test_blocks_and_the_sample_limit_are_kept() -> None:
     scenario = asked(max_samples=903)
-    run = found(replace(scenario, search=replace(scenario.search, block=5)), flat(0.0))
+    run = tried(replace(scenario, search=replace(scenario.search, block=5)), flat(0.0))
     assert run.samples == 903
     batches = [each for each in run.campaign.decisions.values() if isinstance(each, Expose)]
     assert all(batch.samples % 5 == 0 for batch in batches[:-1])
@@ -152,6 +139,6 @@ def test_of_two_slos_the_one_that_breaks_first_is_found() -> None:
     scenario = asked(100.0, 0.05)
     both = replace(scenario, slos=(*scenario.slos, SLO("loose", SLI("any"), 0.9)))
     for first, second in [(7.0, 30.0), (30.0, 7.0)]:
-        run = found(both, cliff(first), cliff(second, tau=0.1))
+        run = tried(both, cliff(first), cliff(second, tau=0.1))
         assert run.answered and run.held is not None and run.broke is not None
         assert run.held < 7.0 <= run.broke

@@ -8,11 +8,11 @@ from numpy.random import default_rng
 
 from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.policies import policy
-from chaosbandit.core.scenario import Guardrails, Scenario
+from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.courses import Curve, cliff, flat, smooth
-from chaosbandit.sim.trial import SimulatedRun, scenario_of, trial
-from tests.policy_steps import begun, fold
+from chaosbandit.sim.courses import cliff, flat, smooth
+from chaosbandit.sim.trial import scenario_of
+from tests.policy_steps import batches, begun, fold, guarded, holds_the_truth, tried
 
 TAU = 0.05
 NAME = "thompson"
@@ -20,31 +20,6 @@ NAME = "thompson"
 
 def asked(high: float = 100.0, **more: Any) -> Scenario:
     return scenario_of(1.0, high, 1.0 - TAU, policy=NAME, **more)
-
-
-def found(scenario: Scenario, *curves: Curve, seed: int = 1) -> SimulatedRun:
-    ratios = [0.1 * slo.bad_ratio for slo in scenario.slos]
-    return trial(
-        scenario,
-        lambda variant, n, rng: (
-            rng.random(n)[:, None] < np.array([curve(variant.severity) for curve in curves])
-        ),
-        policy=policy(NAME),
-        seed=seed,
-        control_bad_ratios=ratios,
-    )
-
-
-def batches(run: SimulatedRun) -> list[Expose]:
-    return [each for each in run.campaign.decisions.values() if isinstance(each, Expose)]
-
-
-def guarded(scenario: Scenario, cap: float) -> Scenario:
-    return replace(scenario, guardrails=Guardrails(max_severity=cap, max_unresolved=0))
-
-
-def holds_the_truth(run: SimulatedRun, at: float) -> bool:
-    return run.held is not None and run.broke is not None and run.held < at <= run.broke
 
 
 def test_it_starts_with_the_mildest_and_climbs_no_further_than_it_believes() -> None:
@@ -64,7 +39,7 @@ def test_it_starts_with_the_mildest_and_climbs_no_further_than_it_believes() -> 
 
 
 def test_chance_decides_and_the_same_chance_decides_alike() -> None:
-    run = found(asked(), cliff(20.0))
+    run = tried(asked(), cliff(20.0))
     campaign = begun(asked(), (0.1 * TAU,), 0.0)
     for batch in batches(run)[:8]:
         bad = np.full((batch.samples, 1), batch.variant.severity >= 20.0)
@@ -94,26 +69,26 @@ def test_it_bets_only_on_a_likely_side() -> None:
 def test_cliffs_and_smooth_curves_are_bracketed() -> None:
     for seed in range(6):
         at = float(np.exp(default_rng(seed).uniform(0.3, 3.0)))
-        run = found(asked(30.0), cliff(at), seed=seed)
+        run = tried(asked(30.0), cliff(at), seed=seed)
         assert run.answered and holds_the_truth(run, at) and run.samples < 4000
-        run = found(asked(30.0, resolution=0.5), smooth(at, 0.3), seed=seed)
+        run = tried(asked(30.0, resolution=0.5), smooth(at, 0.3), seed=seed)
         assert run.answered and holds_the_truth(run, at)
 
 
 def test_ends_are_told_from_answers() -> None:
-    never, broken = found(asked(), flat(0.0)), found(asked(), flat(0.4))
+    never, broken = tried(asked(), flat(0.0)), tried(asked(), flat(0.4))
     assert never.answered and never.reason.startswith("held at the cap of 100")
     assert broken.answered and broken.reason.startswith("broke at 1, the mildest severity")
-    capped = found(guarded(asked(), 20.0), cliff(50.0))
+    capped = tried(guarded(asked(), 20.0), cliff(50.0))
     assert capped.reason.startswith("held at the cap of 19.")
     assert max(batch.variant.severity for batch in batches(capped)) <= 20.0
-    below = found(guarded(asked(), 0.5), cliff(50.0))
+    below = tried(guarded(asked(), 0.5), cliff(50.0))
     assert not below.answered and below.samples == 0
 
 
 def test_blocks_and_the_sample_limit_are_kept() -> None:
     scenario = asked(max_samples=43)
-    run = found(replace(scenario, search=replace(scenario.search, block=5)), flat(0.005))
+    run = tried(replace(scenario, search=replace(scenario.search, block=5)), flat(0.005))
     assert run.samples == 43
     assert all(batch.samples % 5 == 0 for batch in batches(run)[:-1])
     assert all(batch.stop_after_bad is None for batch in batches(run))
@@ -123,5 +98,5 @@ def test_blocks_and_the_sample_limit_are_kept() -> None:
 def test_of_two_slos_the_one_that_breaks_first_is_found() -> None:
     both = replace(asked(), slos=(*asked().slos, SLO("loose", SLI("any"), 0.9)))
     for first, second in [(7.0, 30.0), (30.0, 7.0)]:
-        run = found(both, cliff(first), cliff(second, tau=0.1))
+        run = tried(both, cliff(first), cliff(second, tau=0.1))
         assert run.answered and holds_the_truth(run, 7.0)
