@@ -16,7 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.families import CONTROL_SHARE, Response, response_of
-from benchmarks.yardsticks import best_pair
+from benchmarks.yardsticks import pair_of
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.evidence import Certificate, claimed_bracket
 from chaosbandit.core.ladder import Ladder
@@ -168,7 +168,7 @@ def _false_claim(
 
 def limit_of(response: Response, scenario: Scenario) -> float:
     """Samples no delta-correct method can beat on average."""
-    return best_pair(response, scenario).limit
+    return pair_of(response, scenario).limit
 
 
 def breaking_point(scenario: Scenario, rng: Generator) -> float:

@@ -17,7 +17,7 @@ from scipy.stats import beta
 
 from benchmarks.families import response_of
 from benchmarks.search import Run, breaking_point, campaign_run, scenario_of
-from benchmarks.yardsticks import best_pair, wald_samples
+from benchmarks.yardsticks import pair_of, wald_samples
 from chaosbandit.core.scenario import Search
 from chaosbandit.sim.trial import LONGEST, RATE_PER_S
 
@@ -73,7 +73,7 @@ def sampled(case: Case, seed: int, number: int) -> Sampled:
     began = time.process_time()
     run = campaign_run(response, scenario, rng, setup_samples=case.setup_s * RATE_PER_S)
     cpu_s = time.process_time() - began
-    pair = best_pair(response, scenario)
+    pair = pair_of(response, scenario)
     wald = wald_samples(pair, case.tau, DELTA, rng) if pair.limit < np.inf else np.inf
     return _figures(run, pair.limit, wald, cpu_s)
 

@@ -7,44 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-from chaosbandit.core.evidence import entropy_rate, within
 from chaosbandit.core.scenario import Scenario
+from chaosbandit.sim.yardstick import Pair, best_pair
 
 _WALKS = 50  # of a test whose mean is wanted; every campaign of a row adds as many
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Bad ratios of two arms that close a bracket."""
-
-    low: float
-    high: float
-    limit: float  # samples
-
-
-def best_pair(response: Callable[[float], tuple[float, ...]], scenario: Scenario) -> Pair:
-    """The pair that needs the fewest samples on average, whatever the method.
-
-    Garivier & Kaufmann 2016: kl(delta, 1 - delta) / kl(p, tau) a side.
-    """
-    severities, tau = scenario.ladders[0].severities, scenario.slos[0].bad_ratio
-    delta, resolution = 1.0 - scenario.search.confidence, scenario.search.resolution
-    ratios = [response(severity)[0] for severity in severities]
-    costs = [entropy_rate(delta, 1.0 - delta) / entropy_rate(ratio, tau) for ratio in ratios]
-    best = Pair(0.0, 1.0, math.inf)
-    for low in range(len(severities) - 1):
-        high = low + 1
-        while high < len(severities) and within(severities, low, high, resolution):
-            together = costs[low] + costs[high]
-            if ratios[low] < tau < ratios[high] and together < best.limit:
-                best = Pair(ratios[low], ratios[high], together)
-            high += 1
-    return best
+def pair_of(response: Callable[[float], tuple[float, ...]], scenario: Scenario) -> Pair:
+    """The pair of severities that needs the fewest samples, by the first SLO."""
+    severities = scenario.ladder.severities
+    return best_pair(scenario, [response(severity)[0] for severity in severities])
 
 
 def wald_samples(pair: Pair, tau: float, delta: float, rng: Generator) -> float:

@@ -192,6 +192,7 @@ TESTED_IN = {
     # Commands are thin: what users see of them is tested through the command line.
     "cli/*.py": "e2e",
     # Inner parts, tested through the one module that uses them.
+    "core/policies/_believed.py": "core/policies/test_certify.py",
     "core/policies/_one_arm.py": "core/policies/test_bisect_sequential.py",
     "safety/address.py": "safety/test_restore.py",
     "safety/control.py": "safety/test_restore.py",

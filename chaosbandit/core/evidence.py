@@ -100,9 +100,8 @@ class Certificate:
     @cached_property
     def ruled_out(self) -> Mask:
         """The crossings whose evidence has reached the threshold at some look."""
-        mask: Mask = (
-            self.peak >= self.log_threshold - _SLACK
-        )  # bets that just suffice must not fail
+        enough = self.log_threshold - _SLACK  # bets that just suffice must not fail by rounding
+        mask: Mask = self.peak >= enough
         return mask
 
     @property

@@ -279,15 +279,12 @@ def expired(campaign: Campaign, now_s: float) -> str | None:
 def bracket(campaign: Campaign) -> Bracket:
     """What is certified of the breaking point: two sides of one set, or one side at 2/delta."""
     severities = campaign.ladder.severities
-    resolution = campaign.scenario.search.resolution
     confidence = campaign.scenario.search.confidence
     if not exercised(campaign) or clumped(campaign) or bumps(campaign):
         return Bracket(confidence=confidence)
     if campaign.certificate.empty or campaign.one_sided.empty:
         return Bracket(confidence=confidence)
-    low, high, closed = claimed_bracket(campaign.certificate, severities, resolution)
-    if low is None or high is None:
-        low, high, closed = claimed_bracket(campaign.one_sided, severities, resolution)
+    low, high, closed = _claimed(campaign)
     return Bracket(
         held=None if low is None else severities[low],
         broke=None if high is None else severities[high],
@@ -298,7 +295,7 @@ def bracket(campaign: Campaign) -> Bracket:
 
 def look_below(campaign: Campaign) -> Expose | None:
     """The next look for a milder severity that is worse than the certified one, where asked for."""
-    held = _certified_held(campaign)
+    held, _, _ = _claimed(campaign)
     if not campaign.scenario.search.monotone_check or held is None or bumps(campaign):
         return None
     taus = [slo.bad_ratio for slo in campaign.slos]
@@ -316,7 +313,7 @@ def bumps(campaign: Campaign) -> list[str]:
     """Severities that broke on their own samples though a harsher one holds, where asked for."""
     if not campaign.scenario.search.monotone_check:
         return []
-    held, block = _certified_held(campaign), campaign.certificate.block
+    (held, _, _), block = _claimed(campaign), campaign.certificate.block
     taus = [slo.bad_ratio for slo in campaign.slos]
     text, severities, arms = campaign.ladder.text, campaign.ladder.severities, campaign.arms
     return [
@@ -326,13 +323,13 @@ def bumps(campaign: Campaign) -> list[str]:
     ]
 
 
-def _certified_held(campaign: Campaign) -> int | None:
-    """The arm a bracket or, at the cap, one side alone says to hold."""
+def _claimed(campaign: Campaign) -> tuple[int | None, int | None, bool]:
+    """(held arm, broke arm, closed): two sides of one set, or one side alone at 2/delta."""
     severities, resolution = campaign.ladder.severities, campaign.scenario.search.resolution
-    low, high, _ = claimed_bracket(campaign.certificate, severities, resolution)
-    if high is not None:
-        return low
-    return claimed_bracket(campaign.one_sided, severities, resolution)[0]
+    low, high, closed = claimed_bracket(campaign.certificate, severities, resolution)
+    if low is None or high is None:
+        return claimed_bracket(campaign.one_sided, severities, resolution)
+    return low, high, closed
 
 
 def exercised(campaign: Campaign) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from chaosbandit.core.evidence import entropy_rate, within
+from chaosbandit.core.scenario import Scenario
 from chaosbandit.sim.trial import scenario_of
 
 
@@ -26,15 +28,32 @@ def limit(
     that the resolution allows. Infinite where no pair straddles tau. Arguments as of `simulate`.
     """
     scenario = scenario_of(low, high, objective, confidence, resolution)
-    severities, tau = scenario.ladder.severities, scenario.slos[0].bad_ratio
+    severities = scenario.ladder.severities
     ratios = [max(response(severity), baseline_bad_ratio) for severity in severities]
-    needed = entropy_rate(1.0 - confidence, confidence)
+    return best_pair(scenario, ratios).limit
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Bad ratios of two arms that close a bracket, and what that needs."""
+
+    low: float
+    high: float
+    limit: float  # samples
+
+
+def best_pair(scenario: Scenario, ratios: Sequence[float]) -> Pair:
+    """The pair behind `limit`, of the bad ratios at the severities of a scenario's first ladder."""
+    severities, tau = scenario.ladder.severities, scenario.slos[0].bad_ratio
+    delta, resolution = 1.0 - scenario.search.confidence, scenario.search.resolution
+    needed = entropy_rate(delta, 1.0 - delta)
     costs = [needed / entropy_rate(ratio, tau) for ratio in ratios]
-    best = math.inf
+    best = Pair(0.0, 1.0, math.inf)
     for lower in range(len(severities) - 1):
         upper = lower + 1
         while upper < len(severities) and within(severities, lower, upper, resolution):
-            if ratios[lower] < tau < ratios[upper]:
-                best = min(best, costs[lower] + costs[upper])
+            together = costs[lower] + costs[upper]
+            if ratios[lower] < tau < ratios[upper] and together < best.limit:
+                best = Pair(ratios[lower], ratios[upper], together)
             upper += 1
     return best

@@ -17,8 +17,9 @@ from benchmarks.families import FAMILIES, response_of
 from benchmarks.figures import total
 from benchmarks.search import limit_of, scenario_of
 from benchmarks.study import DELTA, Case, Sampled, sampled
-from benchmarks.yardsticks import Pair, best_pair, wald_samples
+from benchmarks.yardsticks import pair_of, wald_samples
 from chaosbandit.sim import limit
+from chaosbandit.sim.yardstick import Pair
 
 SEED = 11  # not the one of the tables
 CLIFF = Case("cliff", 0.01)
@@ -129,7 +130,7 @@ def test_the_limit_is_the_simulators(family: str) -> None:
 
 
 def test_walds_test_oversteps_but_not_by_much() -> None:
-    pair = best_pair(response_of("cliff", 70.0, 0.01), scenario_of())
+    pair = pair_of(response_of("cliff", 70.0, 0.01), scenario_of())
     assert (pair.low, pair.high) == (0.001, 0.95)
     rng = default_rng(0)
     needed = mean(wald_samples(pair, 0.01, DELTA, rng) for _ in range(200))

@@ -131,6 +131,17 @@ def top_arm(campaign: Campaign) -> int:
     return highest_arm(campaign.ladder.severities, math.inf if limit is None else limit)
 
 
+def whole_blocks(campaign: Campaign, samples: int) -> int:
+    """At least so many, in whole blocks, and not beyond search.max_samples; a cut block may lose.
+
+    Requests in flight count as sent. Less than one where nothing may be sent any more.
+    """
+    block, limit = campaign.certificate.block, campaign.scenario.search.max_samples
+    samples = -(-samples // block) * block
+    sent = campaign.spent_samples + campaign.unresolved
+    return samples if limit is None else min(samples, limit - sent)
+
+
 def ended(campaign: Campaign) -> Stop | None:
     """Why no further sample is needed, or can help; None to go on."""
     ladder, search, top = campaign.ladder, campaign.scenario.search, top_arm(campaign)

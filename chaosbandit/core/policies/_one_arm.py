@@ -18,7 +18,7 @@ from chaosbandit.core.evidence import (
     within,
 )
 from chaosbandit.core.model import Decision, Expose, Purpose, Stop
-from chaosbandit.core.policies import highest_arm, top_arm
+from chaosbandit.core.policies import highest_arm, top_arm, whole_blocks
 
 FACTOR = 2.0  # from one arm that held to the next, unless search.escalation is less
 _CLEAN = 0.25  # of tau: the bad ratio of an arm nothing is known of
@@ -170,9 +170,7 @@ def expose(
 ) -> Decision:
     """A batch in whole blocks, as far as search.max_samples allows; a cut block could only lose."""
     block, limit = campaign.certificate.block, campaign.scenario.search.max_samples
-    samples = -(-samples // block) * block
-    if limit is not None:
-        samples = min(samples, limit - campaign.spent_samples - campaign.unresolved)
+    samples = whole_blocks(campaign, samples)
     if samples < 1:
         return Stop(f"inconclusive: search.max_samples ({limit}) are spent or in flight")
     why = _WHY[purpose].format(campaign.ladder.text(campaign.ladder.severities[arm]))

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.evidence import Certificate, entropy_rate
 from chaosbandit.core.model import Decision, Expose, Purpose
-from chaosbandit.core.policies import ended, highest_arm, register, top_arm
+from chaosbandit.core.policies import ended, register, top_arm, whole_blocks
+from chaosbandit.core.policies._believed import broke_bets, held_bets, highest_reach
 from chaosbandit.core.response import Belief
 
-_BOLD = 0.35  # an exposed arm with less P(broke) carries the escalation
 _PAIR = 0.7  # P(crossing in the pair) before certifying it
 _BET = 0.8  # P(wanted side) before betting
 _LOOKS = (0.25, 0.4, 0.55)  # P(broke) of the arms compared for a look
@@ -82,16 +82,7 @@ class _Reading:
         # P(arm breaks) by the SLO that breaks first.
         below = [belief.cumulative[:-1] for belief in campaign.beliefs]
         self.p_broke: NDArray[np.float64] = np.max(below, axis=0)
-        self.cap = self._cap()
-
-    def _cap(self) -> int:
-        """The highest arm that may be exposed now: the escalation rule, never above `top`."""
-        seen = [j for j, arm in enumerate(self.campaign.arms) if arm.samples]
-        bold = [j for j in seen if self.p_broke[j] < _BOLD]
-        if not bold:
-            return 0
-        reach = self.severities[bold[-1]] * self.campaign.scenario.search.escalation
-        return min(max(highest_arm(self.severities, reach), bold[-1] + 1), self.top)
+        self.cap = highest_reach(campaign)
 
     def plans(self) -> list[tuple[_Side, ...]]:
         """What could be certified next: likely pairs one resolution apart, or a grid's end."""
@@ -147,7 +138,7 @@ class _Reading:
 
     def search(self, arm: int) -> Expose:
         """A look without bets; it ends early when bad samples pile up."""
-        samples = self._whole_blocks(self._share())
+        samples = whole_blocks(self.campaign, self._share())
         at_tau = samples * max(self.taus)  # bad samples that even a healthy arm may show
         ends = _FIRST_BAD if self.campaign.setup_samples > 0 else _FIRST_BAD_MOVING
         if at_tau >= _RARE:
@@ -170,28 +161,21 @@ class _Reading:
         return self._bet_broke(side) if p_broke > _BET else self.search(side.arm)
 
     def _bet_held(self, side: _Side) -> Expose:
-        bets = tuple(
-            min(max(belief.mean_given(side.arm, side.arm + 1), 1e-9), 0.98 * tau)
-            for belief, tau in self._slos()
-        )
+        bets = held_bets(self.campaign, side.arm)
         gain = min(math.log((1 - q) / (1 - tau)) for q, tau in zip(bets, self.taus, strict=True))
         needed = math.ceil(side.missing * side.certificate.block / gain)
         if side.arm == self.campaign.standing:
             needed = max(needed - self.campaign.unresolved, 1)
-        samples = self._whole_blocks(min(self._share(), needed))
+        samples = whole_blocks(self.campaign, min(self._share(), needed))
         text = self.campaign.ladder.text(self.severities[side.arm])
         why = f"certify that {text} holds: {needed} more good sample{'s' * (needed > 1)}"
         taught = self._taught(side.arm, side.purpose, samples)
         return Expose(self.variant(side.arm), samples, Purpose.HELD, bets, None, why, taught)
 
     def _bet_broke(self, side: _Side) -> Expose:
-        bets = tuple(
-            min(max(min(belief.mean_given(side.arm, 0, side.arm + 1),
-                        tau * math.exp(min(side.missing, 700.0))), 1.02 * tau), (1.0 + tau) / 2)
-            for belief, tau in self._slos()
-        )  # fmt: skip
+        bets = broke_bets(self.campaign, side.arm, side.missing)
         quarter = min(_SHARE * self.campaign.climb.samples, side.samples / 4)
-        samples = self._whole_blocks(max(1, int(quarter)))
+        samples = whole_blocks(self.campaign, max(1, int(quarter)))
         ends = None  # an incomplete block could only lose
         if side.certificate.block == 1:
             rare = samples * max(self.taus) < _RARE
@@ -254,13 +238,6 @@ class _Reading:
         """The size of a batch that may be wasted: a share of what is spent already."""
         smallest = _SMALLEST if self.campaign.setup_samples > 0 else _SMALLEST_MOVING
         return max(smallest, int(_SHARE * self.campaign.climb.samples))
-
-    def _whole_blocks(self, samples: int) -> int:
-        """At least as many, in whole blocks, and not beyond search.max_samples."""
-        block, limit = self.campaign.certificate.block, self.campaign.scenario.search.max_samples
-        samples = -(-samples // block) * block
-        sent = self.campaign.spent_samples + self.campaign.unresolved
-        return samples if limit is None else min(samples, limit - sent)
 
 
 @lru_cache(maxsize=16)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.guardrail import BELIEVED
 from chaosbandit.core.model import Decision, Purpose
-from chaosbandit.core.policies import ended, highest_arm, register, top_arm
+from chaosbandit.core.policies import ended, highest_arm, register
+from chaosbandit.core.policies._believed import broke_bets, held_bets, highest_reach
 from chaosbandit.core.policies._one_arm import expose
 
 _BET = 0.8  # P(a side) before betting on it
@@ -35,57 +35,28 @@ class Thompson:
 def _arm(campaign: Campaign, rng: Generator) -> int:
     """An arm half a resolution below or above a crossing drawn, as far as may be climbed."""
     severities = campaign.ladder.severities
-    quantile, above, cap = rng.random(), rng.random() < 0.5, _cap(campaign)
+    quantile, above, highest = rng.random(), rng.random() < 0.5, highest_reach(campaign)
     crossing = min(  # one quantile for all SLOs: the first one that breaks counts
         int(np.searchsorted(np.cumsum(belief.crossing())[:-1], quantile, side="right"))
         for belief in campaign.beliefs
     )
     if crossing in (0, len(severities)):  # all arms break, or none
-        return min(crossing, cap)
+        return min(crossing, highest)
     span = 1.0 + campaign.scenario.search.resolution
     low = max(highest_arm(severities, severities[crossing] / math.sqrt(span)), 0)
     high = max(highest_arm(severities, severities[low] * span), low + 1)
-    return min(high if above else low, cap)
-
-
-def _cap(campaign: Campaign) -> int:
-    """The escalation rule: as far above the highest sampled arm that seems to hold as allowed."""
-    severities = campaign.ladder.severities
-    seen = [j for j, arm in enumerate(campaign.arms) if arm.samples]
-    held = next((j for j in reversed(seen) if campaign.believed_broken(j) < BELIEVED), None)
-    if held is None:
-        return 0
-    reach = highest_arm(severities, severities[held] * campaign.scenario.search.escalation)
-    return min(max(reach, held + 1), top_arm(campaign))
+    return min(high if above else low, highest)
 
 
 def _batch(campaign: Campaign, arm: int) -> Decision:
     samples = max(_SMALLEST, int(_SHARE * campaign.spent_samples))
     p_broke = campaign.believed_broken(arm)
     if 1.0 - p_broke > _BET:
-        return expose(campaign, arm, Purpose.HELD, _held_bets(campaign, arm), samples)
+        return expose(campaign, arm, Purpose.HELD, held_bets(campaign, arm), samples)
     at_tau = samples * max(slo.bad_ratio for slo in campaign.slos)
     ends = 1 + int(at_tau + 2 * math.sqrt(at_tau))  # more than an arm at the objective shows
     if p_broke > _BET:
-        return expose(campaign, arm, Purpose.BROKE, _broke_bets(campaign, arm), samples, ends)
+        certificate = campaign.one_sided if arm == 0 else campaign.certificate
+        bets = broke_bets(campaign, arm, certificate.missing_broke(arm))
+        return expose(campaign, arm, Purpose.BROKE, bets, samples, ends)
     return expose(campaign, arm, Purpose.SEARCH, (), samples, ends)
-
-
-def _held_bets(campaign: Campaign, arm: int) -> tuple[float, ...]:
-    """The mean bad ratio the posterior expects per SLO, given that the arm holds."""
-    return tuple(
-        min(max(belief.mean_given(arm, arm + 1), 1e-9), 0.98 * slo.bad_ratio)
-        for belief, slo in zip(campaign.beliefs, campaign.slos, strict=True)
-    )
-
-
-def _broke_bets(campaign: Campaign, arm: int) -> tuple[float, ...]:
-    """The same given that it breaks, no more than one bad sample needs to close what is missing."""
-    certificate = campaign.one_sided if arm == 0 else campaign.certificate
-    enough = math.exp(min(certificate.missing_broke(arm), 700.0))
-    return tuple(
-        min(max(min(belief.mean_given(arm, 0, arm + 1), tau * enough), 1.02 * tau), (1 + tau) / 2)
-        for belief, tau in zip(
-            campaign.beliefs, (slo.bad_ratio for slo in campaign.slos), strict=True
-        )
-    )
