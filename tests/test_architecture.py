@@ -208,6 +208,8 @@ TESTED_IN = {
     "toxiproxy/preflight.py": "toxiproxy/test_injector.py",
     "toxiproxy/readback.py": "toxiproxy/test_injector.py",
     "toxiproxy/removal.py": "toxiproxy/test_injector.py",
+    "toxiproxy/server/__main__.py": "toxiproxy/server/test_http.py",
+    "toxiproxy/server/toxics/__init__.py": "toxiproxy/server/test_toxics.py",
     "traffic/http.py": "traffic/test_prober.py",
     "traffic/vitals.py": "traffic/test_prober.py",
 }

@@ -37,7 +37,7 @@ def serve(
     import asyncio
 
     from chaosbandit.cli.output import show
-    from chaosbandit.toxiproxy.server import serve as serve_forever
+    from chaosbandit.toxiproxy.server.http import serve as serve_forever
 
     def ready(bound_host: str, bound_port: int) -> None:
         place = f"[{bound_host}]" if ":" in bound_host else bound_host

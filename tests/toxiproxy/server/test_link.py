@@ -9,8 +9,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosbandit.toxiproxy.dice import Dice
-from chaosbandit.toxiproxy.link import CHUNK_BYTES, Link, Timer
+from chaosbandit.toxiproxy.server.draws import Draws
+from chaosbandit.toxiproxy.server.link import CHUNK_BYTES, Link, Timer
 from chaosbandit.toxiproxy.wire import ToxicRecord
 
 
@@ -91,7 +91,7 @@ def latency(latency: int, name: str = "latency") -> ToxicRecord:
 def chain(*toxics: ToxicRecord) -> tuple[Clock, Ends, Link]:
     clock = Clock()
     ends = Ends(clock)
-    return clock, ends, Link(clock, ends, Dice(1, "p", 1), toxics)
+    return clock, ends, Link(clock, ends, Draws(1, "p", 1), toxics)
 
 
 def test_an_empty_chain_is_direct() -> None:

@@ -1,4 +1,4 @@
-module chaosbandit/toxiproxy/server
+module chaosbandit/toxiproxy/real
 
 go 1.23.0
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from chaosbandit.toxiproxy.gojson import GoJsonError, decode_first, encode, float32, read_fields
+from chaosbandit.toxiproxy.server.gojson import (
+    GoJsonError,
+    decode_first,
+    encode,
+    float32,
+    read_fields,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,27 @@
-"""The embedded Toxiproxy server as a process: `python -m chaosbandit.toxiproxy.server`.
+"""The embedded Toxiproxy server on its socket: speaks HTTP with h11 and answers with `api`.
 
-Speaks HTTP with h11, answers with `api`, and ends cleanly on SIGINT, SIGTERM or, if asked to, with
-the process that started it. Must start fast, so it imports nothing large.
+Must start fast, so it imports nothing large.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 
 import h11
 
 from chaosbandit.errors import ToxiproxyError
-from chaosbandit.toxiproxy.api import Api, Request, Response
-from chaosbandit.toxiproxy.listening import AddressError, bound_address, listening_socket, resolve
+from chaosbandit.toxiproxy.server.api import Api, Request, Response
+from chaosbandit.toxiproxy.server.listening import (
+    AddressError,
+    bound_address,
+    listening_socket,
+    resolve,
+)
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8474
@@ -29,6 +29,7 @@ DEFAULT_PORT = 8474
 _IDLE_TIMEOUT_S = 60.0
 _READ_BYTES = 64 * 1024
 _LARGEST_BODY_BYTES = 16 * 1024 * 1024
+_DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
 
 
 async def serve(
@@ -180,50 +181,3 @@ def _refuse(connection: h11.Connection, status: int) -> bytes:
     headers = {"Connection": "close"}
     response = Response(status, b"Bad Request", "text/plain; charset=utf-8", headers)
     return _response_bytes(connection, response, with_body=True)
-
-
-_DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server as a command; returns its exit code."""
-    options = _parser().parse_args(arguments)
-    if options.exit_with_stdin:
-        threading.Thread(target=_stop_at_end_of_stdin, daemon=True).start()
-    try:
-        asyncio.run(serve(options.host, options.port, seed=options.seed, ready=_say_ready))
-    except ToxiproxyError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return int(error.exit_code)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="chaosbandit-toxiproxy", description="A Toxiproxy-compatible server."
-    )
-    parser.add_argument("--host", default=DEFAULT_HOST, help="address of the API (%(default)s)")
-    parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="port of the API, 0 for any (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, help="makes all draws of toxics reproducible")
-    parser.add_argument(
-        "--exit-with-stdin", action="store_true", help="end when standard input ends"
-    )
-    return parser
-
-
-def _say_ready(host: str, port: int) -> None:
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"toxiproxy listening on http://{place}", flush=True)  # noqa: T201
-
-
-def _stop_at_end_of_stdin() -> None:
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

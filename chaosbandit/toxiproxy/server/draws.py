@@ -11,18 +11,18 @@ import random
 from chaosbandit.toxiproxy.wire import ToxicRecord
 
 
-class Dice:
-    """The dice of one connection."""
+class Draws:
+    """The draws of one connection."""
 
     def __init__(self, seed: int, proxy: str, connection: int) -> None:
         self._name = f"{seed}/{proxy}/{connection}"
-        self._draws: dict[str, random.Random] = {}
+        self._rngs: dict[str, random.Random] = {}
 
     def drawn(self, toxic: ToxicRecord) -> bool:
         """Draw whether the toxic affects the connection in its next run."""
-        if toxic.name not in self._draws:
-            self._draws[toxic.name] = random.Random(f"{self._name}/{toxic.name}/drawn")
-        return self._draws[toxic.name].random() < toxic.toxicity
+        if toxic.name not in self._rngs:
+            self._rngs[toxic.name] = random.Random(f"{self._name}/{toxic.name}/drawn")
+        return self._rngs[toxic.name].random() < toxic.toxicity
 
     def rng(self, toxic: ToxicRecord) -> random.Random:
         """Return the generator for what the toxic does to chunks, apart from the draws."""

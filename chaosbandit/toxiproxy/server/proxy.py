@@ -10,15 +10,15 @@ import asyncio
 import contextlib
 import socket
 
-from chaosbandit.toxiproxy.dice import Dice
-from chaosbandit.toxiproxy.listening import (
+from chaosbandit.toxiproxy.server.draws import Draws
+from chaosbandit.toxiproxy.server.listening import (
     Address,
     AddressError,
     bound_address,
     listening_socket,
     split_address,
 )
-from chaosbandit.toxiproxy.relay import Connection
+from chaosbandit.toxiproxy.server.relay import Connection
 from chaosbandit.toxiproxy.wire import STREAMS, ProxyRecord, ToxicRecord
 
 DIAL_TIMEOUT_S = 30.0
@@ -122,7 +122,7 @@ class Proxy:
                 return  # the client sees its connection closed, as by the real server
             undo.pop_all()
         self._connections.add(connection)
-        connection.begin(self._chains, Dice(self._seed, self.name, number))
+        connection.begin(self._chains, Draws(self._seed, self.name, number))
 
     async def begin_accepted(self) -> None:
         """Let connections begin whose upstream has just accepted them; waits for nothing else.

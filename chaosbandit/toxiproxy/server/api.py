@@ -1,4 +1,4 @@
-"""Toxiproxy's HTTP API as requests in and responses out; the socket is `server`'s business.
+"""Toxiproxy's HTTP API as requests in and responses out; the socket is `http`'s business.
 
 Paths, status codes, bodies and the order of checks are those of Toxiproxy 2.12. What differs, on
 purpose:
@@ -23,11 +23,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from chaosbandit.toxiproxy import wire
-from chaosbandit.toxiproxy.gojson import encode
-from chaosbandit.toxiproxy.listening import Address, AddressError, resolve
-from chaosbandit.toxiproxy.proxy import Proxy
-from chaosbandit.toxiproxy.wire import ProxyRecord, Refusal, ToxicRecord
+from chaosbandit.toxiproxy.server import wire
+from chaosbandit.toxiproxy.server.gojson import encode
+from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
+from chaosbandit.toxiproxy.server.proxy import Proxy
+from chaosbandit.toxiproxy.server.wire import Refusal
+from chaosbandit.toxiproxy.wire import ProxyRecord, ToxicRecord
 
 VERSION = "2.12.0"
 """The Toxiproxy release whose behaviour this is; clients ask for it."""

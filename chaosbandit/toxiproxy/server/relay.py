@@ -15,8 +15,8 @@ import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
-from chaosbandit.toxiproxy.dice import Dice
-from chaosbandit.toxiproxy.link import Link
+from chaosbandit.toxiproxy.server.draws import Draws
+from chaosbandit.toxiproxy.server.link import Link
 from chaosbandit.toxiproxy.wire import ToxicRecord
 
 Chains = Mapping[str, Sequence[ToxicRecord]]
@@ -118,13 +118,13 @@ class Connection:
         self.client.peer, self.server.peer = self.server, self.client
         self._links: dict[str, Link] = {}
 
-    def begin(self, chains: Chains, dice: Dice) -> None:
+    def begin(self, chains: Chains, draws: Draws) -> None:
         """Connect the sides with the toxics there are now."""
         loop = asyncio.get_running_loop()
         ends = {"upstream": (self.client, self.server), "downstream": (self.server, self.client)}
         for direction, (source, sink) in ends.items():
             pipe = _Pipe(source, sink)
-            link = Link(loop, pipe, dice, chains[direction])
+            link = Link(loop, pipe, draws, chains[direction])
             source.outgoing = sink.incoming = self._links[direction] = link
         if any(link.resets for link in self._links.values()):
             self.client.reset_on_close()

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from chaosbandit.toxiproxy.listening import (
+from chaosbandit.toxiproxy.server.listening import (
     Address,
     AddressError,
     bound_address,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaosbandit.toxiproxy.dice import Dice
+from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.wire import ToxicRecord
 
 
@@ -11,7 +11,7 @@ def _toxic(name: str = "t", toxicity: float = 0.5) -> ToxicRecord:
 
 
 def _draws(seed: int = 1, proxy: str = "p", toxic: ToxicRecord | None = None) -> list[bool]:
-    return [Dice(seed, proxy, number).drawn(toxic or _toxic()) for number in range(200)]
+    return [Draws(seed, proxy, number).drawn(toxic or _toxic()) for number in range(200)]
 
 
 def test_the_same_names_draw_the_same() -> None:
@@ -24,7 +24,7 @@ def test_other_names_draw_otherwise() -> None:
 
 
 def test_toxics_do_not_disturb_each_other() -> None:
-    alone, together = Dice(1, "p", 1), Dice(1, "p", 1)
+    alone, together = Draws(1, "p", 1), Draws(1, "p", 1)
     first = [alone.drawn(_toxic()) for _ in range(50)]
     second = []
     for _ in range(50):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 
 @dataclass(slots=True)
@@ -31,6 +31,8 @@ class Stage:
     acts as its toxic does, or it passes everything on.
     """
 
+    attribute_names: ClassVar[tuple[str, ...]] = ()
+    """What the toxic may be told, in the order in which servers write it."""
     room: ClassVar[int] = 0
     """How many chunks may wait in front of the one being worked on."""
     resets: ClassVar[bool] = False
@@ -144,19 +146,3 @@ class Stage:
     def _taken_out(self) -> list[Chunk]:
         out, self._out = self._out, []
         return out
-
-
-STAGES: dict[str, type[Stage]] = {}
-"""The class of each toxic type; a class enters itself with `@toxic`."""
-
-StageClass = TypeVar("StageClass", bound=type[Stage])
-
-
-def toxic(type_: str) -> Callable[[StageClass], StageClass]:
-    """Register a stage class as the toxic of this type."""
-
-    def enter(stage: StageClass) -> StageClass:
-        STAGES[type_] = stage
-        return stage
-
-    return enter

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import chaosbandit.toxiproxy.toxics  # noqa: F401  # enters the toxics into STAGES
-from chaosbandit.toxiproxy.dice import Dice
-from chaosbandit.toxiproxy.stages import STAGES, Chunk, Stage
+from chaosbandit.toxiproxy.server.draws import Draws
+from chaosbandit.toxiproxy.server.stages import Chunk, Stage
+from chaosbandit.toxiproxy.server.toxics import STAGES
 from chaosbandit.toxiproxy.wire import ToxicRecord
 
 CHUNK_BYTES = 32 * 1024
@@ -69,11 +69,11 @@ class Link:
     """The chain at work; `direct` says that bytes may go past it because it is empty."""
 
     def __init__(
-        self, timers: Timers, pipe: Pipe, dice: Dice, toxics: Sequence[ToxicRecord]
+        self, timers: Timers, pipe: Pipe, draws: Draws, toxics: Sequence[ToxicRecord]
     ) -> None:
         self._timers = timers
         self._pipe = pipe
-        self._dice = dice
+        self._draws = draws
         self._slots: list[_Slot] = []
         self._unread: deque[bytes] = deque()
         self._source_ended = False
@@ -180,12 +180,12 @@ class Link:
             self._start(before, now_s)
 
     def _append(self, toxic: ToxicRecord, now_s: float) -> None:
-        slot = _Slot(toxic, STAGES[toxic.type](self._dice.rng(toxic)))
+        slot = _Slot(toxic, STAGES[toxic.type](self._draws.rng(toxic)))
         self._slots.append(slot)
         self._start(slot, now_s)
 
     def _start(self, slot: _Slot, now_s: float) -> None:
-        drawn = self._dice.drawn(slot.toxic)
+        drawn = self._draws.drawn(slot.toxic)
         slot.out.extend(slot.stage.start(slot.toxic.attributes, drawn, now_s))
 
     # Moving chunks. A place is the index of a slot, or of the sink behind the last one.

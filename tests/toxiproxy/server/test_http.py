@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from chaosbandit.errors import ToxiproxyError
-from chaosbandit.toxiproxy.server import main, running, serve
+from chaosbandit.toxiproxy.server.__main__ import main
+from chaosbandit.toxiproxy.server.http import running, serve
 from tests.servers import running_server
 
 PATIENCE_S = 10.0
@@ -115,7 +116,7 @@ def test_a_foreign_host_is_said_with_its_remedy() -> None:
 
 
 def test_starts_without_heavy_imports() -> None:
-    code = "import sys, chaosbandit.toxiproxy.server; print(*sys.modules)"
+    code = "import sys, chaosbandit.toxiproxy.server.__main__; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
