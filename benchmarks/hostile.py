@@ -23,6 +23,7 @@ from chaosbandit.core.model import Decision, Expose, Fault, Purpose, Route, Samp
 from chaosbandit.core.policies import ended, register
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import topology
 from chaosbandit.ports import Injected
 from chaosbandit.sim import World
 from chaosbandit.sim.targets import (
@@ -163,7 +164,7 @@ def scenario_of(
     return Scenario(
         name="real-life",
         toxiproxy=url,
-        topology="canary",
+        topology=topology("canary"),
         proxies=(Proxy("inventory", "127.0.0.1:1", "127.0.0.1:2", url),),
         traffic=Traffic(url, url, rate_per_s, TIMEOUT_S),
         slos=slos or (status_slo(),),

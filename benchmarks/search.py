@@ -24,6 +24,7 @@ from chaosbandit.core.model import Decision, Stop
 from chaosbandit.core.policies import Policy, policy
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import topology
 from chaosbandit.sim.trial import RATE_PER_S, SimulatedRun, Toll, trial
 
 __all__ = [
@@ -71,7 +72,7 @@ def scenario_of(
     return Scenario(
         name="benchmark",
         toxiproxy="http://127.0.0.1:1",
-        topology="edge",
+        topology=topology("edge"),
         proxies=(Proxy("service", "127.0.0.1:1"),),
         traffic=Traffic("http://127.0.0.1:1/", "http://127.0.0.1:1/", RATE_PER_S, 2.0),
         slos=slos,

@@ -30,6 +30,7 @@ sys.path.insert(0, str(_ROOT))
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.scenario import Proxy, Scenario, Traffic
 from chaosbandit.core.slo import ErrorBudget
+from chaosbandit.core.topology import topology
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
@@ -138,7 +139,7 @@ async def _stand(ledger: Path, path: OperatorPath) -> None:
     scenario = Scenario(
         name="killed",
         toxiproxy=path.url,
-        topology="canary",
+        topology=topology("canary"),
         proxies=(Proxy(ORIGINAL, path.upstream, path.listen),),
         traffic=Traffic("http://127.0.0.1/", "http://127.0.0.1/", 1.0, 1.0),
         slos=(),

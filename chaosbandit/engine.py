@@ -178,7 +178,8 @@ class Engine:
         await stack.enter_async_context(self.safety.guard(fault))
         injected = await stack.enter_async_context(self.injector.inject(fault))
         if injected.address is not None:
-            self._probing.clean_via = dict.fromkeys((Route.CANARY, Route.CONTROL), injected.address)
+            clean = self.scenario.topology.clean_routes
+            self._probing.clean_via = dict.fromkeys(clean, injected.address)
 
     async def _to_the_end(self) -> Ending:
         pulled = await self._pulled()

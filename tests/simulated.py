@@ -16,6 +16,7 @@ from chaosbandit.core.model import Expose, Outcome, Route, Sample
 from chaosbandit.core.policies import Policy, policy
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import TOPOLOGIES
 from chaosbandit.engine import Engine
 from chaosbandit.ports import Feed, KillSwitch, Sink
 from chaosbandit.sim import World
@@ -53,7 +54,7 @@ def scenario(
     return Scenario(
         name="simulated",
         toxiproxy=url,
-        topology=topology,
+        topology=TOPOLOGIES[topology],
         proxies=(Proxy("inventory", "127.0.0.1:1", "127.0.0.1:2", url if check else None),),
         traffic=Traffic(url, url, rate_per_s, 2.0),
         slos=slos or (AVAILABILITY,),

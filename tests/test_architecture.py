@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import chaosbandit
+from chaosbandit.core.topology import TOPOLOGIES
 
 PACKAGE = Path(chaosbandit.__file__).parent
 TESTS = Path(__file__).parent
@@ -20,8 +21,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A list, not a graph: each file of core imports only files before it. Campaign comes before
 # guardrail and judge, which read it; policies decide with all of these; replay asks policies.
 CORE = [
-    "model", "slo", "evidence", "response", "ladder", "names", "remedies", "scenario", "campaign",
-    "monotone", "dispatch", "guardrail", "judge", "policies", "replay",
+    "model", "slo", "topology", "evidence", "response", "ladder", "names", "remedies", "scenario",
+    "campaign", "monotone", "dispatch", "guardrail", "judge", "policies", "replay",
 ]  # fmt: skip
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
 PORTS = {"core", "ports", "errors", "_version", "__version__"}
@@ -124,6 +125,16 @@ def test_no_policy_imports_another() -> None:
         modules = {name.split(".")[3] for name in others}
         names = {each.stem for each in path.parent.glob("[!_]*.py")} - {path.stem}
         assert not modules & names, path.name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_nobody_asks_for_the_name_of_a_topology(path: Path) -> None:
+    asked = [node for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Compare | ast.MatchValue)]  # fmt: skip
+    for node in asked:
+        constants = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+        found = {value for value in constants if isinstance(value, str)}
+        assert not found & set(TOPOLOGIES), f"{module_of(path)}:{node.lineno} asks for a name"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

@@ -45,6 +45,7 @@ from chaosbandit.core.policies import policy
 from chaosbandit.core.replay import opening, replay
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import topology
 from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
 from chaosbandit.ports import Feed, Injected, Signal
 from chaosbandit.sim import Response, World
@@ -819,7 +820,7 @@ class Edge(Polite):
 
 def test_in_edge_every_route_goes_where_it_belongs() -> None:
     simulated = Edge(NEVER, generator(1), felt=lambda s: min(s, 0.1))
-    campaign = run(SHORT, simulated)
+    campaign = run(replace(SHORT, topology=topology("edge")), simulated)
     clean = {Route.CANARY: "clean:1", Route.CONTROL: "clean:1"}
     dosed = {Route.CANARY: "dosed:1", Route.CONTROL: "clean:1"}
     assert simulated.vias == [clean, *[dosed, clean] * len(campaign.exposures)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from chaosbandit.core.scenario import EMBEDDED, Proxy, Scenario
+from chaosbandit.core.topology import Topology
 from chaosbandit.errors import UsageError
 
 if TYPE_CHECKING:  # importing it takes 0.2 s, and `clean` needs no rules
@@ -108,7 +109,7 @@ def touched(scenario: Scenario, server: str) -> list[Endpoint]:
     ]
     places += [] if server == EMBEDDED else [host_of(server)]
     for proxy in scenario.proxies:
-        places += _around(proxy, scenario.topology == "edge", server)
+        places += _around(proxy, scenario.topology, server)
     return places
 
 
@@ -117,13 +118,13 @@ def host_of(server: str) -> Endpoint:
     return _endpoint(server, "toxiproxy")
 
 
-def _around(proxy: Proxy, edge: bool, server: str) -> list[Endpoint]:
+def _around(proxy: Proxy, topology: Topology, server: str) -> list[Endpoint]:
     key = f"proxies.{proxy.name}"
     places = [] if proxy.check is None else [_endpoint(proxy.check, f"{key}.check")]
     # In `edge` it is where the requests really go, whatever the URL says.
-    places.append(_endpoint(f"//{proxy.upstream}", f"{key}.upstream", on_path=not edge))
-    if not edge and proxy.listen is not None:
-        listen = _endpoint(f"//{proxy.listen}", f"{key}.listen", on_path=True)
+    places.append(_endpoint(f"//{proxy.upstream}", f"{key}.upstream", on_path=topology.on_path))
+    for address in topology.listens([proxy.listen]):
+        listen = _endpoint(f"//{address}", f"{key}.listen", on_path=True)
         places.append(listen)
         if listen.host in _WILDCARDS and server != EMBEDDED:  # every address the server has
             there = host_of(server).host

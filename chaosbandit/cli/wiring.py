@@ -153,16 +153,17 @@ def _seed(options: RunOptions, scenario: Scenario) -> int:
 
 def _claim(scenario: Scenario, server: str, epoch_s: float) -> Claim:
     """What no other run may have meanwhile: where requests go, and what is replaced."""
+    topology = scenario.topology
     names = dict.fromkeys(ladder.proxy for ladder in scenario.ladders)
     proxies, parts = [scenario.proxy(name) for name in names], urlsplit(scenario.traffic.url)
-    edge = scenario.topology == "edge"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    target = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    service = f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    listens = topology.listens(proxy.listen for proxy in proxies)
     return Claim(
         server=server,
-        target=proxies[0].upstream if edge else target,
-        listen=None if edge else proxies[0].listen,
-        also=() if edge else tuple(proxy.listen or "" for proxy in proxies[1:]),
+        target=topology.target(service, proxies[0].upstream),
+        listen=listens[0] if listens else None,
+        also=listens[1:],
         until_epoch_s=int(epoch_s + longest_s(scenario)),
     )
 

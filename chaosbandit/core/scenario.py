@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bypass
 from chaosbandit.core.slo import SLO, ErrorBudget
+from chaosbandit.core.topology import Topology
 
 EMBEDDED = "embedded"
 LAG_SHARE = 0.05  # of the tightest latency bound: a request sent later than this is our fault
@@ -82,7 +83,7 @@ class Scenario:
 
     name: str
     toxiproxy: str  # URL of the API, or `embedded`
-    topology: str  # "edge" or "canary"
+    topology: Topology
     proxies: tuple[Proxy, ...]
     traffic: Traffic
     slos: tuple[SLO, ...]

@@ -30,10 +30,10 @@ async def findings(shown: Shown, scenario: Scenario | None, now_epoch_s: float) 
         return []
     found = [] if shown.embedded else [_numbered(shown.url, shown.proxies, scenario)]
     for proxy in scenario.proxies if scenario is not None else ():
-        if scenario is not None and scenario.topology == "canary":
-            found += await _wired(proxy, shown, shown.proxies, now_epoch_s)
-        else:
+        if scenario is None or scenario.topology.owns_proxy:
             found += await _ours(proxy)
+        else:
+            found += await _wired(proxy, shown, shown.proxies, now_epoch_s)
     return found
 
 

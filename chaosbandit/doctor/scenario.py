@@ -26,7 +26,7 @@ def described(scenario: Scenario) -> Finding:
     allowed = min(scenario.budget.allowed(slo) for slo in scenario.slos)
     return ok(
         "scenario",
-        f"{scenario.name} is valid: {scenario.topology}, "
+        f"{scenario.name} is valid: {scenario.topology.name}, "
         f"{arms} severities, at most {plural(allowed, 'bad request')} a run",
     )
 

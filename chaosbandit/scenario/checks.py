@@ -38,21 +38,22 @@ def findings(document: Document, refused: set[str], shown: Shown) -> Iterator[Fi
             yield from check(document, shown)
 
 
-def _canary_is_wired(document: Document, shown: Shown) -> Iterator[Finding]:
-    if document.topology != "canary":
+def _proxies_are_wired(document: Document, shown: Shown) -> Iterator[Finding]:
+    if not document.topology.needs_listen:
         return
     for name, proxy in document.proxies.items():
         if proxy.listen is None:
-            wanted = "in `canary` the host:port the service is wired to"
+            wanted = f"in `{document.topology.name}` the host:port the service is wired to"
             yield Finding(("proxies", name, "listen"), wanted)
 
 
-def _canary_has_control(document: Document, shown: Shown) -> Iterator[Finding]:
-    if document.topology != "canary":
+def _control_is_another(document: Document, shown: Shown) -> Iterator[Finding]:
+    if not document.topology.needs_control:
         return
     path = ("traffic", "control_url")
     if document.traffic.control_url is None:
-        yield Finding(path, "in `canary` the URL of a healthy instance to compare with")
+        name = document.topology.name
+        yield Finding(path, f"in `{name}` the URL of a healthy instance to compare with")
     elif document.traffic.control_url == document.traffic.url:
         yield Finding(path, "another instance than `url`: a control must not be sick itself")
 
@@ -76,13 +77,13 @@ def _names_once(document: Document, shown: Shown) -> Iterator[Finding]:
                 yield Finding((section, index, "name"), f"a name no other of {section} has")
 
 
-def _edge_has_one_proxy(document: Document, shown: Shown) -> Iterator[Finding]:
-    first = document.ladders[0].proxy
+def _ladders_share_proxy(document: Document, shown: Shown) -> Iterator[Finding]:
+    topology, first = document.topology, document.ladders[0].proxy
     for index, ladder in enumerate(document.ladders):
-        if document.topology == "edge" and ladder.proxy != first:
+        if topology.one_proxy and ladder.proxy != first:
             wanted = (
-                f"{first}, as the first ladder: in `edge` all requests go through one proxy, that "
-                "in front of the service"
+                f"{first}, as the first ladder: in `{topology.name}` all requests go through one "
+                "proxy, that in front of the service"
             )
             yield Finding(("ladders", index, "proxy"), wanted)
 
@@ -102,11 +103,15 @@ def _errors_are_drawn_afresh(document: Document, shown: Shown) -> Iterator[Findi
         "connections that are drawn die and the others survive in the pool, so the fault fades "
         "while it is measured"
     )
+    topology = document.topology
     for index, ladder in enumerate(document.ladders):
         if not isinstance(ladder, ErrorsLadderKeys):
             continue
-        if document.topology != "edge":
-            wanted = f"`latency` in `canary`; `errors` needs `edge`: behind a service's pool {why}"
+        if not topology.allows_errors:
+            wanted = (
+                f"`latency` in `{topology.name}`; `errors` needs `edge`: behind a service's pool "
+                f"{why}"
+            )
             yield Finding(("ladders", index, "toxic"), wanted)
         elif document.traffic.connections != "per-request":
             wanted = f"`per-request` with a ladder of errors: with kept connections {why}"
@@ -205,11 +210,11 @@ def _names(known: Sequence[str]) -> Iterator[Path]:
 
 
 CHECKS: dict[Check, tuple[str, ...]] = {
-    _canary_is_wired: ("topology", "proxies"),
-    _canary_has_control: ("topology", "traffic"),
+    _proxies_are_wired: ("topology", "proxies"),
+    _control_is_another: ("topology", "traffic"),
     _listens_once: ("proxies",),
     _names_once: ("slos", "ladders"),
-    _edge_has_one_proxy: ("topology", "ladders"),
+    _ladders_share_proxy: ("topology", "ladders"),
     _ladder_has_proxy: ("ladders", "proxies"),
     _errors_are_drawn_afresh: ("topology", "traffic", "ladders"),
     _severity_is_on_ladder: ("ladders", "guardrails"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from chaosbandit.core import model, policies
+from chaosbandit.core import model, policies, topology
 from chaosbandit.core.slo import SLI
 from chaosbandit.scenario import addresses, conditions, spelling
 from chaosbandit.scenario.spelling import Amount, WantedError
@@ -92,6 +92,10 @@ def _policy(value: object) -> str:
     return spelling.one_of(*policies.names())(value)
 
 
+def _topology(value: object) -> topology.Topology:
+    return topology.topology(spelling.one_of(*topology.TOPOLOGIES)(value))
+
+
 def _whole_ms(seconds: float) -> bool:
     return MS <= seconds <= 10 * MINUTE and round(seconds * 1000, 6).is_integer()
 
@@ -137,7 +141,7 @@ ControlUrl = Annotated[str | None, reads(addresses.numbered_url), _URL]
 Toxiproxy = Annotated[
     str, reads(addresses.toxiproxy), _text(_or_variable("^embedded$|" + addresses.URL_PATTERN))
 ]
-Topology = Annotated[str, reads(spelling.one_of("edge", "canary")), _words("edge", "canary")]
+Topology = Annotated[topology.Topology, reads(_topology), _words(*topology.TOPOLOGIES)]
 Method = Annotated[str, reads(spelling.one_of(*METHODS)), _words(*METHODS)]
 Connections = Annotated[
     str,

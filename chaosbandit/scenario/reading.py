@@ -63,12 +63,13 @@ def parse(text: str, file_name: str, env: Mapping[str, str]) -> Loaded:
 
 def refuse_embedded_canary(loaded: Loaded) -> None:
     """Refuse `embedded` with `canary`: no service is wired to a server that lives for one run."""
-    if loaded.scenario.toxiproxy != EMBEDDED or loaded.scenario.topology != "canary":
+    topology = loaded.scenario.topology
+    if loaded.scenario.toxiproxy != EMBEDDED or topology.allows_embedded:
         return
     tree = compose(loaded.source, str(loaded.path), {})  # for the place alone
     wanted = (
-        "the URL of the Toxiproxy the service is wired to: in `canary` a server that lives "
-        "only as long as this run serves nobody"
+        f"the URL of the Toxiproxy the service is wired to: in `{topology.name}` a server that "
+        "lives only as long as this run serves nobody"
     )
     path: KeyPath = ("toxiproxy",)
     tree.problems.clear()

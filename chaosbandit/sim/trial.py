@@ -36,6 +36,7 @@ from chaosbandit.core.policies import policy as policy_of
 from chaosbandit.core.replay import decide
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import topology
 
 Mask = NDArray[np.bool_]
 Flags = NDArray[np.bool_]  # a sample each
@@ -196,7 +197,7 @@ def scenario_of(
     return Scenario(
         name="simulated",
         toxiproxy="",
-        topology="edge",
+        topology=topology("edge"),
         proxies=(Proxy("simulated", ""),),
         traffic=Traffic("", "", RATE_PER_S, 2.0),
         slos=(slo,),

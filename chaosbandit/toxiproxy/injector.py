@@ -116,7 +116,7 @@ class ToxiproxyInjector:
 
     @property
     def _canary(self) -> bool:
-        return self._scenario.topology == "canary"
+        return not self._scenario.topology.owns_proxy
 
     def _listen(self) -> str:
         """A free port of this host's loopback, or any where another host's server is reachable.

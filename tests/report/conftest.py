@@ -37,6 +37,7 @@ from chaosbandit.core.model import (
 )
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import topology
 
 LADDER = Ladder("slow-inventory", "inventory", "latency", 0.010, 1.0, 0.10)
 PRICES = Ladder("slow-prices", "prices", "latency", 0.020, 0.5, 0.10)
@@ -61,7 +62,7 @@ class Story:
         scenario = Scenario(
             name="storefront-slow-inventory",
             toxiproxy="http://127.0.0.1:8474",
-            topology="canary",
+            topology=topology("canary"),
             proxies=tuple(
                 Proxy(ladder.proxy, f"127.0.0.1:900{n}", f"127.0.0.1:910{n}")
                 for n, ladder in enumerate(ladders, start=1)

@@ -17,6 +17,7 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bypass
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.topology import TOPOLOGIES
 from tests.scenario.styled import Quantity, Unquoted
 
 Data = dict[str, Any]
@@ -86,8 +87,8 @@ def valid(rng: Random) -> Valid:
         **more,
     }
     scenario = Scenario(
-        named, server.rstrip("/"), topology, proxies, traffic, slos, budget, ladders, search,
-        guardrails, timing, gates, **meant,
+        named, server.rstrip("/"), TOPOLOGIES[topology], proxies, traffic, slos, budget, ladders,
+        search, guardrails, timing, gates, **meant,
     )  # fmt: skip
     data, environment = _with_variables(rng, _shuffled(rng, data))
     return Valid(data, environment, scenario)

@@ -22,6 +22,7 @@ from chaosbandit.core.model import Fault, Toxic, Variant
 from chaosbandit.core.names import fault_name
 from chaosbandit.core.scenario import Proxy, Scenario, Traffic
 from chaosbandit.core.slo import ErrorBudget
+from chaosbandit.core.topology import TOPOLOGIES
 from chaosbandit.errors import CleanupError, ToxiproxyError
 from chaosbandit.ports import Injector
 from chaosbandit.toxiproxy.adapter import PythonToxiproxy
@@ -45,7 +46,7 @@ def scenario_of(topology: str, upstream: str, listen: str | None = None) -> Scen
     return Scenario(
         name="test",
         toxiproxy="",
-        topology=topology,
+        topology=TOPOLOGIES[topology],
         proxies=(Proxy("inventory", upstream, listen),),
         traffic=Traffic("http://127.0.0.1/", "http://127.0.0.1/", 10.0, 1.0),
         slos=(),
@@ -463,7 +464,7 @@ def test_a_server_that_died_has_no_fault_of_ours_but_no_proxy_of_the_operators_e
             server = stack.enter_context(ExitStack())
             url = server.enter_context(running_server(toxiproxy_kind))
             c = await stack.enter_async_context(canary(url))
-            scenario = replace(c.scenario, topology=topology)
+            scenario = replace(c.scenario, topology=TOPOLOGIES[topology])
             injector = ToxiproxyInjector(scenario, RUN, url)
             fault = injector.plan(variant(), 0, EXPIRES)
             assert fault is not None
