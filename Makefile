@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-watchdog bench-files clean-venv
+.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-files clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -47,6 +47,9 @@ bench-left: $(STAMP)  ## kill and break runs in every way; what is left behind? 
 
 bench-frozen: $(STAMP)  ## freeze the real Toxiproxy under a fault; when is the path normal again?
 	$(BIN)/python benchmarks/frozen.py $(ARGS)
+
+bench-gentle: $(STAMP)  ## do mild latencies cut a pool's connections? (minutes; to be sure: ARGS='--exposures 40')
+	$(BIN)/python benchmarks/gentle.py $(ARGS)
 
 bench-watchdog: $(STAMP)  ## SIGKILL the engine; after how long is the path normal?
 	$(BIN)/python benchmarks/watchdog.py $(ARGS)
