@@ -19,11 +19,12 @@ from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Decision, Expose, Fault, Purpose, Route, Sample, Stop
+from chaosbandit.core.model import Decision, Expose, Purpose, Route, Sample, Stop
 from chaosbandit.core.policies import ended, register
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.core.topology import topology
+from chaosbandit.faults.fault import Fault
 from chaosbandit.ports import Injected
 from chaosbandit.sim import World
 from chaosbandit.sim.targets import (

@@ -1,8 +1,8 @@
 """How soon is the path normal again when the engine is killed with SIGKILL in mid-fault?
 
-Each kill: a process of its own holds the run's guard and a latency fault of five seconds in place
-of the operator's proxy, as `run` does, and is killed at a random moment while the fault stands. A
-client asks the path again and again; what counts is the time from the kill to its first normal
+Each kill: a process of its own holds the run's guard and a latency fault of five seconds on the
+operator's proxy, as `run` does, and is killed at a random moment while the fault stands. A client
+asks the path again and again; what counts is the time from the kill to its first normal
 echo. Afterwards nothing of ours may be left on the server, in the ledger or among the processes.
 
     python benchmarks/watchdog.py --server embedded --kills 200
@@ -146,12 +146,11 @@ async def _stand(ledger: Path, path: OperatorPath) -> None:
         budget=ErrorBudget(86400.0, 1000, 0.1),
         ladders=(Ladder("slow", ORIGINAL, "latency", DOSE_S, 2 * DOSE_S, 1.0),),
     )
-    injector = ToxiproxyInjector(scenario, _RUN, path.url)
     async with RunGuard(_RUN, FaultLedger(ledger)) as guard:
+        injector = ToxiproxyInjector(scenario, _RUN, path.url, guard)
         await injector.preflight()
-        fault = injector.plan(scenario.ladder.variant(0), 1, int(time.time()) + 300)
-        assert fault is not None
-        async with guard.guard(fault), injector.inject(fault):
+        fault = injector.plan(scenario.ladder.variant(0))
+        async with injector.paths(), injector.inject(fault):
             print("standing", guard.watchdog_pid(), flush=True)
             await asyncio.sleep(120)
 

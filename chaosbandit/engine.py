@@ -2,8 +2,9 @@
 
 One exposure, top to bottom:
 
-    _search -> _decide -> _expose -> ledger, watchdog, inject -> Sending (warm up, measure, drain)
-                                  -> removed and verified -> _wash_out -> judge -> ExposureEnded
+    _decide -> _expose -> inject: written down, watched, put on, read back
+                       -> Sending (warm up, measure, drain) -> read back -> softened
+                       -> wash_out -> judge -> ExposureEnded
 
 Every event is recorded (journal first) before it is acted on. Time comes from the `Clock`, chance
 from the header's seed, so the same loop runs on `chaosbandit.sim` and a journal replays.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Iterable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +33,6 @@ from chaosbandit.core.campaign import (
 from chaosbandit.core.model import (
     Decision,
     Expose,
-    Fault,
     Health,
     Route,
     Stop,
@@ -49,15 +48,18 @@ from chaosbandit.errors import (
     Exit,
     HarnessError,
     TargetError,
+    ToxiproxyError,
 )
-from chaosbandit.ports import Clock, Injector, KillSwitch, Prober, Safety, Sink
+from chaosbandit.faults.softening import let_go_s
+from chaosbandit.ports import Clock, Injected, Injector, KillSwitch, Prober, Sink
 from chaosbandit.probing import Probing
 from chaosbandit.sending import Batch, Sending
 
-LEASE_S = 60  # a fault's name expires this long after the longest exposure
+AFTERWARDS_S = 60  # spare time of a run for what may come after its last exposure
 VERIFY_S = 5.0  # longest look at the data path after an interrupted or failed run
 VOIDS_ALLOWED = 3  # void exposures in a row before the run gives up
 WASHOUTS_ALLOWED = 2  # wash-outs in a row that did not come back
+EDITS_ALLOWED = 2  # exposures in a row in which others changed the proxy or our toxics
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Cleanness:
 
 NOTHING_INJECTED = Cleanness(True, "nothing was injected")
 NOT_LOOKED_AT = "faults removed and read back; the data path was not looked at"
+BACK = "requests through the path are back in the control band"
 
 
 class Engine:
@@ -94,17 +97,17 @@ class Engine:
         clock: Clock,
         injector: Injector,
         prober: Prober,
-        safety: Safety,
         sinks: Iterable[Sink] = (),
         kill_switch: KillSwitch | None = None,
     ) -> None:
         self.scenario, self.policy, self.header = scenario, policy, header
-        self.clock, self.injector, self.prober, self.safety = clock, injector, prober, safety
+        self.clock, self.injector, self.prober = clock, injector, prober
         self.sinks, self.kill_switch = tuple(sinks), kill_switch
         self.campaign = opening(scenario)
         self.interrupt_exit = Exit.SIGINT  # the shell's word for what interrupts this run
         self._probing = Probing(scenario, clock, prober, lambda: self.campaign, self._record)
-        self._faults = 0
+        self._path_seen = False  # normal, since the last fault was taken off
+        self._edits = 0  # exposures in a row that others disturbed
         self._hurried = False
 
     # --- the run ----------------------------------------------------------------------------------
@@ -113,9 +116,9 @@ class Engine:
         """Run to the end, whatever it is; returns the campaign with `stopped` set."""
         try:
             self._record(self.header)
-            async with AsyncExitStack() as stack:
-                await self._enter_clean_path(stack)
+            async with self.injector.paths() as self._probing.clean_via:
                 ending = await self._ended(self._to_the_end())
+                await self.injector.take_off()
                 cleanness = await self._verify_clean()
         except (ChaosbanditError, asyncio.CancelledError) as error:
             ending, cleanness = self._as_ending(error), self._unverified(error)
@@ -123,6 +126,12 @@ class Engine:
         return self.campaign
 
     def _record_end(self, ending: Ending, cleanness: Cleanness) -> None:
+        after = self.injector.aftermath()
+        beside = [
+            f"proxy {name} hung although it was closed, and was deleted and created as it was"
+            for name in after.replaced
+        ]
+        beside += [] if after.watched is None else [after.watched]
         stopped = Stopped(
             reason=ending.reason,
             answered=ending.answered,
@@ -130,6 +139,8 @@ class Engine:
             clean=cleanness.verified,
             clean_why=cleanness.why,
             now_s=self.clock.now_s(),
+            connections_cut=after.connections_cut,
+            notes=tuple(beside),
         )
         failure = self._tell(stopped)
         if failure is not None and not cleanness.left:
@@ -165,22 +176,6 @@ class Engine:
             return Cleanness(False, str(uncleaned), left=True)
         return Cleanness(False, NOT_LOOKED_AT) if self.campaign.exposures else NOTHING_INJECTED
 
-    async def _enter_clean_path(self, stack: AsyncExitStack) -> None:
-        """In `edge`, control and severity 0 go through a clean proxy of ours for the whole run.
-
-        It may outlive its name while the run holds a lease, so that little is left of a lost host.
-        """
-        self._faults += 1
-        expiry_s = self._expiry_s(0.0)
-        fault = self.injector.plan(None, self._faults, expiry_s)
-        if fault is None:
-            return
-        await stack.enter_async_context(self.safety.guard(fault))
-        injected = await stack.enter_async_context(self.injector.inject(fault))
-        if injected.address is not None:
-            clean = self.scenario.topology.clean_routes
-            self._probing.clean_via = dict.fromkeys(clean, injected.address)
-
     async def _to_the_end(self) -> Ending:
         pulled = await self._pulled()
         if pulled is not None:
@@ -191,8 +186,7 @@ class Engine:
             decided = self._decide(unresolved=0)
             self._record(decided)
             if isinstance(decided.decision, Stop):
-                if any(judge.bracket(each).broke is not None for each in self.campaign.each()):
-                    await self._probing.still_steady()
+                await self._leave_path()
                 return self._stop(decided.decision)
             pulled = await self._pulled() or await self._expose(decided.n, decided.decision)
             if pulled is not None:
@@ -204,6 +198,16 @@ class Engine:
             clump = judge.clumped(self.campaign)
             if clump:
                 return self._clumped(clump)
+
+    async def _leave_path(self) -> None:
+        """Nothing of ours is on the path any more, and requests through it say so."""
+        await self.injector.take_off()
+        if any(judge.bracket(each).broke is not None for each in self.campaign.each()):
+            await self._probing.still_steady()
+            self._path_seen = True
+        elif self.campaign.exposures:
+            n = self.campaign.exposures[-1].n
+            self._path_seen, _ = await self._probing.wash_out(n, VERIFY_S)
 
     def _let_evidence_expire(self) -> None:
         now_s = self.clock.now_s()
@@ -250,13 +254,14 @@ class Engine:
     # --- one exposure -----------------------------------------------------------------------------
 
     async def _expose(self, number: int, decision: Expose) -> str | None:
-        """Write down, inject, warm up, measure, drain, remove, wash out, judge.
+        """Inject, warm up, measure, drain, read back, let go, soften, wash out, judge.
 
         Returns why the kill switch was pulled, if it was: then the fault is gone at once.
         """
         n, now_s = len(self.campaign.exposures) + 1, self.clock.now_s()
-        fault = self._plan(decision)
         variant = decision.variant
+        fault = self.injector.plan(variant)
+        self._path_seen = False
         sending = self._sending(Batch(number, decision))
         validity, health = Validity(False, "interrupted"), Health()
         try:
@@ -264,17 +269,24 @@ class Engine:
                 n, variant.arm, variant.severity, fault.name, now_s, variant.ladder
             )
             self._record(started)
-            async with self.safety.guard(fault), self.injector.inject(fault) as injected:
+            async with self.injector.inject(fault) as injected:
                 sending.started_s = self.clock.now_s()
-                via = {Route.CANARY: injected.address} if injected.address else {}
-                stream = self._probing.stream(sending.feed, sending.receive, via)
+                stream = self._probing.stream(sending.feed, sending.receive, {})
                 pulled = await self._until_pulled(stream)
+                edited = None if pulled is not None else await self._read_back(injected)
+                injected.nobody_gave_up = self._nobody_gave_up(sending)
+                if pulled is None and edited is None and not injected.nobody_gave_up:
+                    pulled = await self._until_pulled(self.clock.sleep(let_go_s(fault.toxics)))
             health = self.prober.health()
             if pulled is not None:
                 validity = Validity(False, pulled)
                 return pulled
+            if edited is not None:
+                validity = Validity(False, edited)
+                self._give_up_on_others(edited)
             back, why = await self._probing.wash_out(n, self.scenario.timing.washout_s)
-            validity = self._judge(sending, health) if back else _not_back(why)
+            if edited is None:
+                validity = self._judge(sending, health) if back else _not_back(why)
         except ChaosbanditError as error:
             unclean = isinstance(error, CleanupError)  # the run ends with its whole text
             validity = Validity(False, "removal not confirmed" if unclean else str(error))
@@ -306,12 +318,30 @@ class Engine:
             sent.result()
         return pulled
 
-    def _plan(self, decision: Expose) -> Fault:
-        self._faults += 1
-        expiry_s = self._expiry_s(self.scenario.guardrails.max_exposure_s)
-        fault = self.injector.plan(decision.variant, self._faults, expiry_s)
-        assert fault is not None, "a variant with toxics always is a fault"
-        return fault
+    def _nobody_gave_up(self, sending: Sending) -> bool:
+        current = self.campaign.current
+        unresolved = sending.order.unresolved(Route.CANARY)
+        return current is not None and not unresolved and judge.patient(self.campaign, current)
+
+    async def _read_back(self, injected: Injected) -> str | None:
+        """What is not as it was put on: then nothing measured since is evidence of anything."""
+        try:
+            found = "; ".join(await injected.read_back())
+        except ToxiproxyError as error:
+            found = str(error)
+        self._edits = self._edits + 1 if found else 0
+        return f"the fault was disturbed by others: {found}" if found else None
+
+    def _give_up_on_others(self, edited: str) -> None:
+        """A path that others have closed, or one that they change again and again."""
+        others = self.injector.aftermath().others
+        if others is not None:
+            raise ToxiproxyError(others)
+        if self._edits >= EDITS_ALLOWED:
+            raise ToxiproxyError(
+                f"{edited}; {self._edits} times in a row. See who else works on this proxy "
+                "(another tool, a test's clean-up, a restart of Toxiproxy), then run again"
+            )
 
     def _sending(self, batch: Batch) -> Sending:
         scenario, timing = self.scenario, self.scenario.timing
@@ -391,8 +421,11 @@ class Engine:
         exposures = self.campaign.exposures
         if not exposures:
             return NOTHING_INJECTED
-        if self.campaign.washed_out == exposures[-1].n:
-            return Cleanness(True, "requests through the path are back in the control band")
+        if self._path_seen:
+            return Cleanness(True, BACK)
+        others = self.injector.aftermath().others
+        if others is not None:
+            return Cleanness(False, others)
         if self._hurried:
             return Cleanness(False, NOT_LOOKED_AT)
         asked = self._canary_sent()
@@ -404,7 +437,7 @@ class Engine:
         except ChaosbanditError as error:
             return Cleanness(False, f"{NOT_LOOKED_AT}: {error}")
         if back:
-            return Cleanness(True, "requests through the path are back in the control band")
+            return Cleanness(True, BACK)
         if self._canary_sent() == asked:  # no budget left to look with
             return Cleanness(False, NOT_LOOKED_AT)
         if self.campaign.check_well:
@@ -424,9 +457,6 @@ class Engine:
     def _canary_sent(self) -> int:
         tally = self.campaign.tallies.get(Route.CANARY)
         return tally.samples if tally else 0
-
-    def _expiry_s(self, exposed_s: float) -> int:
-        return int(self.clock.epoch_s() + exposed_s + _afterwards_s(self.scenario))
 
     def _record(self, event: Event) -> None:
         """Apply first, tell the sinks after: they see the campaign that includes the event."""
@@ -455,8 +485,8 @@ def longest_s(scenario: Scenario) -> float:
 
 
 def _afterwards_s(scenario: Scenario) -> float:
-    """The longest time from the end of an exposure until its fault is gone, and some more."""
-    return scenario.traffic.timeout_s + scenario.timing.washout_s + LEASE_S
+    """The longest time from the end of an exposure until all is over, and some more."""
+    return scenario.traffic.timeout_s + scenario.timing.washout_s + AFTERWARDS_S
 
 
 def _not_back(why: str) -> Validity:

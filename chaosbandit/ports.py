@@ -6,14 +6,16 @@ Every call may hang or fail in real life: adapters put a deadline on each and ra
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from chaosbandit.core.campaign import Campaign, Event
-from chaosbandit.core.model import Fault, Health, Route, Sample, Variant
+from chaosbandit.core.model import Health, Route, Sample, Variant
+from chaosbandit.errors import CleanupError
+from chaosbandit.faults.fault import Fault, Late
 
 
 class Clock(Protocol):
@@ -67,15 +69,29 @@ class Prober(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Injected:
-    """A variant in place; `address` is where the canary route must connect (edge), or None."""
+    """A variant in effect."""
 
-    address: str | None = None
+    read_back: Callable[[], Awaitable[Sequence[str]]]
+    """How the server's own account differs by now from what was put on; raises ToxiproxyError."""
+
+    nobody_gave_up: bool = False
+    """Set before leaving: no client can have left data behind in the toxics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What undoing has done and met in a run so far."""
+
+    connections_cut: int | None = 0  # by us; None: they could not be counted
+    others: str | None = None  # what others did to the operator's proxy, and the remedy
+    replaced: tuple[str, ...] = ()  # the operator's proxies that had to be deleted and made anew
+    watched: str | None = None  # what is looked after until when, since a call went unanswered
 
 
 class Injector(Protocol):
-    """Puts variants in place and takes them away, verified."""
+    """Puts variants on a living path and takes them off, verified."""
 
     async def preflight(self) -> str:
         """Check server and proxies; returns the server's version.
@@ -85,33 +101,78 @@ class Injector(Protocol):
         """
         ...
 
-    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
-        """The fault to write down before `inject`, number `n` of this run; asks no server.
-
-        `None` as variant asks for severity 0: in `edge` a clean proxy of ours, in `canary` nothing
-        (returns None), since the operator's own proxy is that path.
-        """
-        ...
-
-    def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
-        """Make disabled, add toxics, enable, read back, compare; leaving removes and verifies.
+    def paths(self) -> AbstractAsyncContextManager[Mapping[Route, str]]:
+        """Around a run: the `host:port` that routes must connect to, where the paths are ours.
 
         Raises:
-            ToxiproxyError: the server refused, hung or reads back something else (on entering).
+            ToxiproxyError: they could not be made.
             CleanupError: removal could not be confirmed (on leaving).
         """
         ...
 
+    def plan(self, variant: Variant) -> Fault:
+        """The fault that is to be recorded before `inject`; asks no server."""
+        ...
+
+    def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
+        """Written down and watched, put on (or updated), read back; leaving ends its effect.
+
+        Raises:
+            ToxiproxyError: the server refused, hung or reads back something else (on entering).
+            CleanupError: the end of its effect could not be confirmed (on leaving).
+        """
+        ...
+
+    async def take_off(self) -> None:
+        """Take off what still stands without effect, so that nothing of ours is on the path.
+
+        Raises:
+            CleanupError: that could not be confirmed.
+        """
+        ...
+
+    def aftermath(self) -> Aftermath:
+        """What undoing has done and met so far."""
+        ...
+
 
 class Safety(Protocol):
-    """Writes faults down before they exist and makes sure they end."""
+    """Writes faults down before they exist and makes sure they end; the injector calls it."""
 
-    def guard(self, fault: Fault) -> AbstractAsyncContextManager[None]:
-        """On entering the fault is on disk (fsync) and the watchdog has acknowledged it.
+    async def arm(self, fault: Fault) -> None:
+        """Return when the fault is on disk (fsync) and the watchdog has acknowledged it.
 
-        On leaving without an exception, or with any but CleanupError, it is struck out: by then the
-        injector has verified that it is gone.
+        Before any call to the server about it, and again, under the same name, whenever its toxics
+        are about to change. From now on calls about it may be on the wire.
+
+        Raises:
+            HarnessError: it cannot be guarded, or the run no longer has what it claimed.
         """
+        ...
+
+    def resting(self, fault: Fault, rests: bool) -> None:
+        """Tell the watchdog whether no call about the fault is on the wire; never raises."""
+        ...
+
+    async def strike(self, fault: Fault, late: Late | None = None) -> None:
+        """The fault was verified as gone: it is struck out, and watched no more.
+
+        With `late`, a call that may still arrive, it stays written and watched until then.
+
+        Raises:
+            HarnessError: the ledger cannot be written to.
+        """
+        ...
+
+    async def failed(self, fault: Fault, error: CleanupError) -> CleanupError:
+        """The fault was not confirmed as gone: it stays written, and the watchdog undoes it.
+
+        The operator's bypass is used once. Returns the error to raise, which also says who goes on.
+        """
+        ...
+
+    def watched(self) -> str | None:
+        """What is looked after until when though it is gone, in a sentence."""
         ...
 
 

@@ -35,7 +35,7 @@ class Probing:
     ) -> None:
         self.scenario, self.clock, self.prober = scenario, clock, prober
         self.campaign, self.record = campaign, record
-        self.clean_via: dict[Route, str] = {}
+        self.clean_via: Mapping[Route, str] = {}
 
     async def steady_state(self) -> None:
         """All SLOs on control and canary first; if they are not met nothing is injected."""

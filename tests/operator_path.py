@@ -1,4 +1,4 @@
-"""An operator's proxy on a Toxiproxy server, in front of an echo service, and faults put on it."""
+"""An operator's proxy on a Toxiproxy server, before an echo service, and toxics put on it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from chaosbandit.core.model import Fault, Toxic
-from chaosbandit.core.names import fault_name
-from chaosbandit.safety.control import Control
+from chaosbandit.faults.fault import Fault, Toxic
+from chaosbandit.faults.names import Kind, written
+from chaosbandit.faults.softening import soft_form
+from chaosbandit.faults.steps import proxy_path, toxic_path
+from chaosbandit.toxiproxy.calls import Calls, Reply
 
 DOSE_S = 5.0
+HARSHER_S = 6.0
 ORIGINAL = "inventory"
 
 
@@ -26,42 +29,43 @@ class OperatorPath:
     upstream: str
 
     def fault(self, n: int = 1, *, run: str = "run001", expires_in_s: float = 300.0) -> Fault:
-        """A latency fault in place of the operator's proxy."""
+        """A latency toxic on the operator's proxy."""
         expires = int(time.time() + expires_in_s)
+        name = written(Kind.TOXIC, run, expires, n=n)
+        dose = {"latency": int(DOSE_S * 1000), "jitter": 0}
         return Fault(
             run=run,
             server=self.url,
-            name=fault_name(run, expires, n, ORIGINAL),
+            name=name,
+            proxy=ORIGINAL,
             listen=self.listen,
             upstream=self.upstream,
-            restores=ORIGINAL,
             expires_epoch_s=expires,
-            toxics=(Toxic("latency", {"latency": int(DOSE_S * 1000), "jitter": 0}),),
+            toxics=(Toxic("latency", dose, name=name),),
         )
 
     def call(self, method: str, path: str, body: object = None) -> int:
         """The status of one API call."""
-        control = Control(self.url)
-        with contextlib.closing(control):
-            return control.call(method, path, body, within_s=10.0).status
+        return self._reply(method, path, body).status
 
     def show(self, name: str = ORIGINAL) -> dict[str, object]:
         """A proxy as the server shows it; empty where there is none."""
-        control = Control(self.url)
-        with contextlib.closing(control):
-            reply = control.call("GET", f"/proxies/{name}", within_s=10.0)
-            return reply.record() if reply.status == 200 else {}
+        reply = self._reply("GET", proxy_path(name))
+        return reply.record() if reply.status == 200 else {}
 
     def names(self) -> list[str]:
         """The names of all proxies."""
-        control = Control(self.url)
-        with contextlib.closing(control):
-            return sorted(control.call("GET", "/proxies", within_s=10.0).record())
+        return sorted(self._reply("GET", "/proxies").record())
 
-    def inject(self, fault: Fault, until: str = "enabled") -> None:
-        """Put `fault` in place the way a run does, or only the steps up to `until`."""
+    def _reply(self, method: str, path: str, body: object = None) -> Reply:
+        with contextlib.closing(Calls(self.url)) as calls:
+            return calls.call(method, path, body, within_s=10.0)
+
+    def inject(self, fault: Fault, until: str = "added") -> None:
+        """Put `fault` on the way a run does, and go on with it as far as `until`."""
         for step, action in injection(self, fault):
-            action()
+            status = action()
+            assert status in (200, 201, 204), f"{step}: {status}"
             if step == until:
                 return
 
@@ -99,19 +103,22 @@ class OperatorPath:
 
 
 def injection(path: OperatorPath, fault: Fault) -> list[tuple[str, Callable[[], int]]]:
-    """The steps of an injection, each with the name of the state it leads to."""
-    proxy = {"name": fault.name, "listen": fault.listen, "upstream": fault.upstream}
+    """The steps of a fault's life, each with the name of the state it leads to.
+
+    A path of our own is opened before and stands after it.
+    """
     toxic = fault.toxics[0]
-    dose = {"type": toxic.type, "attributes": dict(toxic.attributes)}
-    ours = f"/proxies/{fault.name}"
-    operators = f"/proxies/{ORIGINAL}"
+    dose = {"name": toxic.name, "type": toxic.type, "attributes": dict(toxic.attributes)}
+    place = {"name": fault.proxy, "listen": fault.listen, "upstream": fault.upstream}
+    ours = toxic_path(fault.proxy, toxic.name)
+    harsher = {"latency": int(HARSHER_S * 1000)}
+    opened = [("opened", lambda: path.call("POST", "/proxies", place))] if fault.owned else []
     return [
-        ("made", lambda: path.call("POST", "/proxies", {**proxy, "enabled": False})),
-        ("dosed", lambda: path.call("POST", f"{ours}/toxics", dose)),
-        ("closed", lambda: path.call("POST", operators, {"enabled": False})),
-        ("enabled", lambda: path.call("POST", ours, {"enabled": True})),
+        *opened,
+        ("added", lambda: path.call("POST", f"{proxy_path(fault.proxy)}/toxics", dose)),
+        ("updated", lambda: path.call("POST", ours, {"attributes": harsher})),
+        ("softened", lambda: path.call("POST", ours, {"attributes": soft_form(toxic)})),
         ("deleted", lambda: path.call("DELETE", ours)),
-        ("restored", lambda: path.call("POST", operators, {"enabled": True})),
     ]
 
 
@@ -127,9 +134,9 @@ def operator_path(url: str) -> Iterator[OperatorPath]:
 
 
 def beside(path: OperatorPath, fault: Fault) -> Fault:
-    """The same fault on a proxy of its own, as in topology `edge`."""
-    name = fault_name(fault.run, fault.expires_epoch_s, 77, ORIGINAL, stands_in=False)
-    return replace(fault, name=name, listen=f"127.0.0.1:{free_port()}", restores=None)
+    """The same fault on a path of our own, as in topology `edge`."""
+    proxy = written(Kind.PATH, fault.run, fault.expires_epoch_s, n=77)
+    return replace(fault, proxy=proxy, listen=f"127.0.0.1:{free_port()}", owned=True)
 
 
 def free_port() -> int:

@@ -166,7 +166,6 @@ def engine(
         clock=simulated,
         injector=simulated,
         prober=simulated,
-        safety=simulated,
         sinks=sinks,
         kill_switch=kill_switch,
     )

@@ -21,11 +21,11 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A list, not a graph: each file of core imports only files before it. Campaign comes before
 # guardrail and judge, which read it; policies decide with all of these; replay asks policies.
 CORE = [
-    "model", "slo", "topology", "evidence", "response", "ladder", "names", "remedies", "scenario",
-    "campaign", "monotone", "dispatch", "guardrail", "judge", "policies", "replay",
+    "model", "slo", "topology", "evidence", "response", "ladder", "scenario", "campaign",
+    "monotone", "dispatch", "guardrail", "judge", "policies", "replay",
 ]  # fmt: skip
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
-PORTS = {"core", "ports", "errors", "_version", "__version__"}
+PORTS = {"core", "faults", "ports", "errors", "_version", "__version__"}
 MAY_IMPORT = {
     "cli": {"*"},
     "doctor": {"*"},
@@ -33,15 +33,27 @@ MAY_IMPORT = {
     "__init__": {"_version"},
     "_version": set[str](),
     "errors": set[str](),
-    "ports": {"core", "errors"},
+    "faults": set[str](),
+    "ports": {"core", "errors", "faults"},
     "engine": {*PORTS, "probing", "sending"},
     "probing": {*PORTS},
     "sending": {*PORTS},
-    "scenario": {"core", "errors"},
+    "scenario": {"core", "errors", "faults"},
     **dict.fromkeys(ADAPTERS, PORTS),
+    "to_the_end": {"errors"},
+    "toxiproxy": {*PORTS, "to_the_end"},
+    "safety": {*PORTS, "to_the_end", "toxiproxy"},  # its door alone: undoing is written once
+    "cleaning": {*PORTS, "toxiproxy", "safety"},
     "sim": {*PORTS, "engine"},
     "plan": {*PORTS, "sim", "report"},  # simulates, and says numbers as a report does
 }
+# What talks to a server: anybody who undoes goes through it, and nobody goes past it.
+DOOR = {
+    "calls", "connections", "cutting", "deadline_connection", "listing", "records", "sending",
+    "undo",
+}  # fmt: skip
+# Of `safety`, in the process of the watchdog.
+WATCHDOG = {"bypass", "durable", "files", "ledger", "watchdog", "watchdog_fault"}
 IMPURE = {
     "asyncio", "time", "random", "logging", "os", "socket", "subprocess", "threading", "pathlib",
     "datetime", "secrets", "tempfile", "signal", "io",
@@ -106,12 +118,58 @@ def test_core_is_a_list_and_pure(path: Path) -> None:
             assert imported.split(".")[0] in pure, f"{mine} imports {imported}"
         elif below == ("core",) or not below:
             continue  # the names behind it are looked at one by one
+        elif below[0] == "faults":
+            continue
         elif below[0] == "core":
             assert below[1] == mine or CORE.index(below[1]) < CORE.index(mine), (
                 f"{mine} imports {below[1]}, which comes after it"
             )
         else:
             assert (mine, below[0]) in CORE_EXCEPTIONS, f"{mine} imports {imported}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_safety_and_cleaning_know_only_the_door_of_toxiproxy(path: Path) -> None:
+    if part_of(path) not in ("safety", "cleaning"):
+        return
+    for imported in imports(path):
+        below = within(imported)
+        if below[:1] == ("toxiproxy",) and len(below) > 1:
+            assert below[1] in {*DOOR, "lease"}, f"{module_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
+    """The watchdog process imports it without the package, before it knows of any fault."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    watched = {"toxiproxy": DOOR, "safety": WATCHDOG}.get(parts[0], set[str]())
+    if parts[0] != "faults" and (len(parts) != 2 or parts[1] not in watched):
+        return
+    for imported in imports(path):
+        below = within(imported)
+        if not below:
+            top = imported.split(".")[0]
+            assert top in {"chaosbandit", *sys.stdlib_module_names}, f"{parts} imports {imported}"
+        elif len(below) > 1 and below[0] == "toxiproxy":
+            assert below[1] in DOOR, f"{parts} imports {imported}"
+        elif len(below) > 1 and below[0] == "safety":
+            assert below[1] in WATCHDOG, f"{parts} imports {imported}"
+        else:
+            assert below[0] in ("faults", "toxiproxy", "safety"), f"{parts} imports {imported}"
+
+
+def test_nobody_goes_past_the_door() -> None:
+    """HTTP clients are for the target, for switches and for the one connection kept in `calls`."""
+    clients = {"http.client", "httpx", "requests", "aiohttp"}
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in SOURCES
+        if clients & set(imports(path)) and part_of(path) in ("toxiproxy", "safety", "cleaning")
+    }
+    assert users == {
+        "toxiproxy/calls.py", "toxiproxy/deadline_connection.py", "toxiproxy/adapter.py",
+        "safety/kill_switch.py",
+    }  # fmt: skip
 
 
 def test_the_list_of_core_is_complete() -> None:
@@ -205,20 +263,17 @@ TESTED_IN = {
     # Inner parts, tested through the one module that uses them.
     "core/policies/_believed.py": "core/policies/test_certify.py",
     "core/policies/_one_arm.py": "core/policies/test_bisect_sequential.py",
-    "safety/address.py": "safety/test_restore.py",
-    "safety/control.py": "safety/test_restore.py",
     "safety/durable.py": "safety/test_ledger.py",
-    "safety/watch.py": "safety/test_guard.py",
-    "safety/armed.py": "safety/test_watchdog.py",
-    "safety/duty.py": "safety/test_sweep.py",
-    "safety/survey.py": "safety/test_clean.py",
-    "safety/undoing.py": "safety/test_clean.py",
-    "safety/visits.py": "safety/test_sweep.py",
+    "safety/watched_faults.py": "safety/test_guard.py",
+    "safety/watchdog_link.py": "safety/test_guard.py",
+    "cleaning/notes.py": "cleaning/test_clean.py",
+    "cleaning/one_server.py": "cleaning/test_clean.py",
+    "cleaning/sweeper_lease.py": "cleaning/test_sweeper.py",
+    "to_the_end.py": "toxiproxy/test_injector.py",
+    "toxiproxy/cutting.py": "toxiproxy/test_undo.py",
+    "toxiproxy/deadline_connection.py": "toxiproxy/test_calls.py",
+    "toxiproxy/sending.py": "toxiproxy/test_undo.py",
     "scenario/*.py": "scenario/test_compose.py",
-    "toxiproxy/answers.py": "toxiproxy/test_adapter.py",
-    "toxiproxy/preflight.py": "toxiproxy/test_injector.py",
-    "toxiproxy/readback.py": "toxiproxy/test_injector.py",
-    "toxiproxy/removal.py": "toxiproxy/test_injector.py",
     "toxiproxy/server/__main__.py": "toxiproxy/server/test_http.py",
     "toxiproxy/server/toxics/__init__.py": "toxiproxy/server/test_toxics.py",
     "traffic/http.py": "traffic/test_prober.py",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,6 @@ from chaosbandit.core.dispatch import SendOrder
 from chaosbandit.core.model import (
     Decision,
     Expose,
-    Fault,
     Health,
     Outcome,
     Phase,
@@ -47,6 +46,7 @@ from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.core.topology import topology
 from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
+from chaosbandit.faults.fault import Fault
 from chaosbandit.ports import Feed, Injected, Signal
 from chaosbandit.sim import Response, World
 from tests.simulated import (
@@ -108,7 +108,7 @@ def test_a_run_ends_with_a_bracket_round_the_breaking_point() -> None:
     assert isinstance(heard.events[-1], Stopped)
 
 
-def test_everything_is_written_down_before_it_is_done_and_struck_after() -> None:
+def test_everything_is_recorded_before_it_is_done_and_an_escalation_is_an_update() -> None:
     simulated = world(cliff(0.2))
 
     def note(_: int, event: Event) -> None:
@@ -124,11 +124,11 @@ def test_everything_is_written_down_before_it_is_done_and_struck_after() -> None
         assert calls[start - 1] == "Decided"
         kept = [call for call in calls[start : end + 1] if call != "Decided"]
         assert kept == [
-            "ExposureStarted", "record", "inject", "remove", "strike", "WashedOut", "ExposureEnded",
+            "ExposureStarted", "update" if at else "inject", "soften", "WashedOut", "ExposureEnded",
         ]  # fmt: skip
         at = end
-    faults = [event.split()[1] for event in simulated.calls if event.startswith("inject")]
-    assert len(set(faults)) == len(faults) == len(campaign.exposures)
+    assert calls.count("inject") == calls.count("remove") == 1
+    assert len(campaign.exposures) > 3
 
 
 def test_one_exposure_serves_many_decisions() -> None:
@@ -373,7 +373,7 @@ class Hurried(World):
 
     def health(self) -> Health:
         """Of the exposure: poor; of every wash-out: fine."""
-        exposing = self.calls and self.calls[-1].startswith("strike")
+        exposing = self.calls and self.calls[-1].startswith("soften")
         return Health(overloads=4) if exposing and not self._looked() else Health()
 
     def _looked(self) -> bool:
@@ -634,9 +634,9 @@ class Broken(Polite):
             if self.n == 0:
                 raise self.error
 
-    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
+    def plan(self, variant: Variant) -> Fault:
         self._fail("plan")
-        return super().plan(variant, n, expires_epoch_s)
+        return super().plan(variant)
 
     @asynccontextmanager
     async def _entered(self, fault: Fault) -> AsyncIterator[Injected]:
@@ -649,15 +649,9 @@ class Broken(Polite):
     def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
         return self._entered(fault)
 
-    @asynccontextmanager
-    async def _guarded(self, fault: Fault) -> AsyncIterator[None]:
-        self._fail("guard")
-        async with super().guard(fault):
-            yield
-        self._fail("strike")
-
-    def guard(self, fault: Fault) -> AbstractAsyncContextManager[None]:
-        return self._guarded(fault)
+    async def take_off(self) -> None:
+        await super().take_off()
+        self._fail("take off")
 
     async def stream(
         self, feed: Feed, rate_per_s: float, via: Mapping[Route, str]
@@ -676,12 +670,11 @@ def broken(failing: str, n: int, error: Exception) -> Broken:
     return simulated.arrange(failing, n, error)
 
 
-@pytest.mark.parametrize("failing", ["plan", "guard", "enter", "inside", "leave", "strike"])
+@pytest.mark.parametrize("failing", ["plan", "enter", "inside", "leave"])
 @pytest.mark.parametrize("n", [1, 2])
 def test_an_instrument_that_fails_at_any_call_ends_the_run_and_leaves_nothing(
     failing: str, n: int
 ) -> None:
-    n += failing == "plan"  # the first asks for severity 0
     simulated, heard = broken(failing, n, ToxiproxyError("it hangs")), Heard()
     campaign = run(SHORT, simulated, sinks=[heard])
     assert exit_of(campaign) == Exit.HARNESS
@@ -707,7 +700,7 @@ def test_a_prober_that_fails_at_any_sample_ends_the_run_and_leaves_nothing() -> 
     assert n > 40
 
 
-@pytest.mark.parametrize("failing", ["leave", "strike"])
+@pytest.mark.parametrize("failing", ["leave", "take off"])
 @pytest.mark.parametrize("sink", ["works", "fails at the end of the exposure", "fails at last"])
 def test_a_clean_up_that_is_not_confirmed_outranks_everything(failing: str, sink: str) -> None:
     def act(n: int, event: Event) -> None:
@@ -722,7 +715,6 @@ def test_a_clean_up_that_is_not_confirmed_outranks_everything(failing: str, sink
     assert "curl -X DELETE it" in stopped(campaign).reason
     assert not stopped(campaign).clean
     assert exposures_are_ended(heard)
-    assert len(campaign.exposures) == 1
 
 
 class Stuck(Polite):
@@ -751,7 +743,6 @@ def test_an_interrupt_does_not_hide_a_clean_up_that_is_not_confirmed() -> None:
             continue
         assert exit_of(campaign) == Exit.NOT_CLEAN
         assert stopped(campaign).reason == "still there"
-        assert not any(call.startswith("strike") for call in simulated.calls)
         assert exposures_are_ended(heard)
     assert campaign.exposures
 
@@ -781,30 +772,22 @@ def test_the_shell_says_what_an_interrupt_means() -> None:
 
 
 class Edge(Polite):
-    """A world in which severity 0 goes through a proxy of ours."""
+    """A world in which all requests go through paths of ours."""
 
     __slots__ = ("vias",)
 
-    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
-        if variant is not None:
-            return super().plan(variant, n, expires_epoch_s)
-        self.vias: list[dict[Route, str]] = []
-        return Fault("simulated", "", "clean", "", "", None, expires_epoch_s, ())
-
     @asynccontextmanager
-    async def _edge(self, fault: Fault) -> AsyncIterator[Injected]:
-        if fault.name != "clean":
-            async with super().inject(fault):
-                yield Injected("dosed:1")
-            return
-        self.calls.append("inject clean")
+    async def _edge(self) -> AsyncIterator[Mapping[Route, str]]:
+        self.vias: list[dict[Route, str]] = []
+        self.calls.append("inject paths")
         try:
-            yield Injected("clean:1")
+            yield {Route.CANARY: "path:1", Route.CONTROL: "path:2"}
         finally:
-            self.calls.append("remove clean")
+            await self.take_off()
+            self.calls.append("remove paths")
 
-    def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
-        return self._edge(fault)
+    def paths(self) -> AbstractAsyncContextManager[Mapping[Route, str]]:
+        return self._edge()
 
     async def stream(
         self, feed: Feed, rate_per_s: float, via: Mapping[Route, str]
@@ -818,14 +801,116 @@ class Edge(Polite):
             await samples.aclose()
 
 
-def test_in_edge_every_route_goes_where_it_belongs() -> None:
+def test_in_edge_every_route_goes_through_its_standing_path() -> None:
     simulated = Edge(NEVER, generator(1), felt=lambda s: min(s, 0.1))
-    campaign = run(replace(SHORT, topology=topology("edge")), simulated)
-    clean = {Route.CANARY: "clean:1", Route.CONTROL: "clean:1"}
-    dosed = {Route.CANARY: "dosed:1", Route.CONTROL: "clean:1"}
-    assert simulated.vias == [clean, *[dosed, clean] * len(campaign.exposures)]
-    assert simulated.calls[:2] == ["record clean", "inject clean"]
-    assert simulated.calls[-2:] == ["remove clean", "strike clean"]
+    run(replace(SHORT, topology=topology("edge")), simulated)
+    paths = {Route.CANARY: "path:1", Route.CONTROL: "path:2"}
+    assert len(simulated.vias) > 4
+    assert all(via == paths for via in simulated.vias)
+    assert simulated.calls[0] == "inject paths"
+    assert simulated.calls[-1] == "remove paths"
+
+
+# --- whether a removal may be quiet ---------------------------------------------------------------
+
+
+class Told(Polite):
+    """A world that keeps what it is told of each exposure before it ends."""
+
+    __slots__ = ("patient",)
+
+    @asynccontextmanager
+    async def _told(self, fault: Fault) -> AsyncIterator[Injected]:
+        async with super().inject(fault) as injected:
+            yield injected
+            self.patient: list[bool] = [*getattr(self, "patient", []), injected.nobody_gave_up]
+
+    def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
+        return self._told(fault)
+
+
+@pytest.mark.parametrize(
+    ("response", "felt", "patient"),
+    [
+        (NEVER, lambda severity: severity, True),
+        (NEVER, lambda severity: 0.0, False),  # a fallback answers well, and fast
+        (cliff(0.005), lambda severity: severity, False),
+    ],
+)
+def test_nobody_gave_up_only_where_all_was_good_and_the_dose_was_felt(
+    response: Response, felt: Callable[[float], float], patient: bool
+) -> None:
+    simulated = Told(response, generator(1), felt=felt)
+    run(scenario(over=ladder(0.01, 0.02)), simulated)
+    assert set(simulated.patient) == {patient}
+
+
+class Timed(Polite):
+    """A world that keeps how long each toxic stood beyond its last request."""
+
+    __slots__ = ("read_s", "stood_s")
+
+    @asynccontextmanager
+    async def _timed(self, fault: Fault) -> AsyncIterator[Injected]:
+        async with super().inject(fault) as injected:
+            last = injected.read_back
+
+            async def read_back() -> Sequence[str]:
+                self.read_s = self.now_s()
+                return await last()
+
+            yield replace(injected, read_back=read_back)
+            self.stood_s: list[float] = [*getattr(self, "stood_s", []), self.now_s() - self.read_s]
+
+    def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
+        return self._timed(fault)
+
+
+@pytest.mark.parametrize(("response", "wanted_s"), [(NEVER, 0.0), (cliff(0.005), 0.21)])
+def test_what_clients_gave_up_is_let_go_before_a_toxic_is_softened(
+    response: Response, wanted_s: float
+) -> None:
+    simulated = Timed(response, generator(1), felt=lambda severity: severity)
+    run(scenario(over=ladder(0.01, 0.02)), simulated)
+    assert simulated.stood_s[0] == pytest.approx(wanted_s)
+
+
+# --- others work on the proxy ---------------------------------------------------------------------
+
+
+def test_a_fault_that_others_disturb_is_never_evidence_and_twice_ends_the_run() -> None:
+    simulated, heard = world(cliff(0.005)), Heard()
+    simulated.disturbed = lambda severity: ["proxy inventory is gone"]
+    campaign = run(scenario(over=ladder(0.01, 0.3)), simulated, sinks=[heard])
+    assert exit_of(campaign) == Exit.HARNESS
+    assert "disturbed by others: proxy inventory is gone; 2 times in a row" in (
+        stopped(campaign).reason
+    )
+    assert len(campaign.exposures) == 2
+    assert gains(campaign) == 0.0
+    assert nothing_left(simulated)
+    assert stopped(campaign).clean
+
+
+def test_a_fault_that_others_disturb_once_costs_one_exposure() -> None:
+    simulated = world(cliff(0.2))
+    found = iter([[], ["proxy inventory carries no toxic"]])
+    simulated.disturbed = lambda severity: next(found, [])
+    campaign = run(scenario(), simulated)
+    assert exit_of(campaign) == Exit.ANSWERED
+    void = [each.n for each in campaign.exposures if each.validity and not each.validity.valid]
+    assert void == [2]
+
+
+def test_a_path_that_others_have_closed_is_theirs_and_not_left_behind() -> None:
+    simulated = world(cliff(0.2))
+    simulated.disturbed = lambda severity: ["proxy inventory is disabled"]
+    simulated.others = "proxy inventory was disabled by others"
+    campaign = run(scenario(), simulated)
+    assert exit_of(campaign) == Exit.HARNESS
+    assert stopped(campaign).reason == "proxy inventory was disabled by others"
+    assert not stopped(campaign).clean
+    assert len(campaign.exposures) == 1
 
 
 def test_in_edge_an_interrupt_while_leaving_does_not_forget_what_was_injected() -> None:

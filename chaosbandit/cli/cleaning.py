@@ -50,13 +50,16 @@ def clean(
         ),
     ] = False,
     every: Annotated[
-        str, typer.Option(metavar="TIME", help="How often --watch looks, 1s to 1h.")
+        str, typer.Option(metavar="TIME", help="How often --watch looks, 1s to 3m.")
     ] = _EVERY,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Only say what would be done, and exit with 7 when there is something to do.",
+            help=(
+                "Only say what would be done, with every command, and exit with 7 when there is "
+                "something to do."
+            ),
         ),
     ] = False,
     as_json: Annotated[
@@ -71,15 +74,17 @@ def clean(
 ) -> None:
     """Remove the faults that dead runs left behind.
 
-    Puts the proxies back that they replaced, on the address where they were. Looks at the fault
-    ledger, at the servers it names and at those of --toxiproxy. Needs no ledger: the names of our
-    proxies tell run, expiry and what they replaced. What is not ours is never touched, a living
-    run's only with --run. A second time, or twice at once, does no harm.
+    Takes our toxics off your proxies without cutting a connection where that is possible, and our
+    own proxies away. Looks at the fault ledger, at the servers it names and at those of
+    --toxiproxy. Needs no ledger: the names of our toxics and proxies tell run and expiry. What is
+    not ours is never touched, a living run's only with --run. A second time, or twice at once, does
+    no harm. A ledger file that others may write is read for names only: no command in it is run.
 
     \b
     Exit 0: nothing is left that should go.
-    7: something may be left, or the restored path does not answer; the lines say
-       what to do by hand;
+    6: nothing is left, but a path does not answer: others closed it, say;
+    7: something may be left, or has to be looked at again; the lines say what to
+       do by hand;
        with --dry-run: 7 when there is something to do;
        with --watch: 7 if a server was never reached, too.
     2: wrong usage.
@@ -96,7 +101,8 @@ def clean(
       ["clean", "--expired", "--watch", "--every", "10s",
        "--toxiproxy", "http://127.0.0.1:8474"]
     It shows that it is on duty by a disabled proxy cb-lease.sweeper.<until>,
-    ends in order on SIGTERM (allow it 30 s), and needs a clock that agrees with
+    ends in order on SIGTERM (allow it 30 s), looks again by itself where a call
+    to the server may take effect late, and needs a clock that agrees with
     that of the runs to within a minute.
 
     \b
@@ -109,11 +115,11 @@ def clean(
     """
     import time
 
+    from chaosbandit.cleaning.clean import clean as clean_faults
     from chaosbandit.cli.interrupts import unwind_from_now_on
     from chaosbandit.cli.output import show, telling
     from chaosbandit.cli.targets import server_url
     from chaosbandit.errors import Exit
-    from chaosbandit.safety.clean import clean as clean_faults
 
     with telling(as_json):
         servers = tuple(map(server_url, toxiproxy or ()))
@@ -153,10 +159,10 @@ def _ledger(folder: Path | None) -> FaultLedger:
 
 def _refuse_mistakes(run: str | None, expired: bool, every: str) -> None:
     """A misspelt run must not look as if nothing of it was left."""
-    from chaosbandit.core.names import parse_lease
     from chaosbandit.errors import UsageError
+    from chaosbandit.faults.names import is_lease
 
-    if run is not None and parse_lease(f"cb-lease.{run}.0") is None:
+    if run is not None and not is_lease(f"cb-lease.{run}.0"):
         raise UsageError(f"found --run {run!r}, wanted 6-16 characters a-z and 0-9")
     if run is not None and expired:
         raise UsageError(
@@ -171,6 +177,7 @@ def _interval(
     every: str, servers: Sequence[str], expired: bool, *, run: str | None, once: bool
 ) -> float:
     """How often to look, once the options make sense together."""
+    from chaosbandit.cleaning.sweeper_lease import LONGEST_ROUND_S
     from chaosbandit.errors import UsageError
     from chaosbandit.scenario.spelling import WantedError, duration
 
@@ -189,8 +196,11 @@ def _interval(
         every_s = duration(every)
     except WantedError as error:
         raise UsageError(f"found --every {every!r}, wanted {error}") from error
-    if not 1.0 <= every_s <= 3600.0:
-        raise UsageError(f"found --every {every}, wanted 1s to 1h")
+    if not 1.0 <= every_s <= LONGEST_ROUND_S:
+        raise UsageError(
+            f"found --every {every}, wanted 1s to {LONGEST_ROUND_S / 60:g}m: the sweeper's lease "
+            "is honoured for some minutes only"
+        )
     return every_s
 
 
@@ -199,9 +209,9 @@ def _stay_on_duty(ledger: FaultLedger, servers: Sequence[str], every_s: float) -
     import queue
     import signal
 
+    from chaosbandit.cleaning.clean import read
+    from chaosbandit.cleaning.sweeper import Sweeper
     from chaosbandit.errors import Exit
-    from chaosbandit.safety.clean import read
-    from chaosbandit.safety.sweep import Sweep
 
     told: queue.SimpleQueue[int] = queue.SimpleQueue()  # may be filled from a signal's callback
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -209,16 +219,16 @@ def _stay_on_duty(ledger: FaultLedger, servers: Sequence[str], every_s: float) -
             signal.signal(number, lambda number, _: told.put(number))
     read(ledger)  # refused before anything is said
     _say(f"on duty: looking at {', '.join(servers)} every {every_s:g} s for expired faults")
-    sweep = Sweep(ledger, servers, every_s, _say)
-    sweep.begin()
+    sweeper = Sweeper(ledger, servers, every_s, _say)
+    sweeper.begin()
     number = signal.Signals(told.get())
     _say(f"{number.name}: finishing what is being undone")
-    sweep.end()
-    missed = sweep.never_reached
+    sweeper.end()
+    missed = sweeper.never_reached
     for server in missed:
         _say(f"never reached {server}")
-    _say(f"off duty: {sweep.undone} undone, {sweep.left} left")
-    return Exit.NOT_CLEAN if sweep.left or missed else Exit.ANSWERED
+    _say(f"off duty: {sweeper.undone} undone, {sweeper.left} left")
+    return Exit.NOT_CLEAN if sweeper.left or missed else Exit.ANSWERED
 
 
 def _say(line: str) -> None:

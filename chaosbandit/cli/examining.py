@@ -87,7 +87,7 @@ def _subject(file: Path | None, named: list[str], *, yes: bool) -> Subject:
     from chaosbandit.cli.targets import host_of, server_named, touched
     from chaosbandit.core.scenario import EMBEDDED
     from chaosbandit.doctor.subject import Subject
-    from chaosbandit.safety.freeze import default_places
+    from chaosbandit.safety.kill_switch import default_places
     from chaosbandit.safety.ledger import FaultLedger
     from chaosbandit.scenario import load, refuse_embedded_canary
     from chaosbandit.scenario.project import rules_for

@@ -8,7 +8,6 @@ Nothing here knows where the storefront breaks.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,10 @@ from chaosbandit.cli.children import child, embedded_toxiproxy
 from chaosbandit.cli.wiring import Finished, RunOptions, run_scenario
 from chaosbandit.errors import ChaosbanditError, Exit, ToxiproxyError, UsageError
 from chaosbandit.scenario import Loaded, load
-from chaosbandit.toxiproxy.client import ToxiproxyClient
+from chaosbandit.toxiproxy import adapter
+from chaosbandit.toxiproxy.calls import Calls
+from chaosbandit.toxiproxy.listing import one_proxy
+from chaosbandit.toxiproxy.trouble import told
 
 PROXY = "inventory"
 LOCAL = "127.0.0.1"
@@ -68,7 +70,7 @@ def crash(options: RunOptions, server: str | None) -> int:
     from chaosbandit.cli.proof import time_crash
 
     with standing(server, options.seed) as stage:
-        return time_crash(stage, options)
+        return time_crash(stage, replace(options, own_server=server is None))
 
 
 @contextmanager
@@ -121,45 +123,46 @@ def _service(folder: Path, script: str, options: Sequence[str]) -> Iterator[str]
 @contextmanager
 def _operators_proxy(server: str, upstream: str) -> Iterator[str]:
     """The proxy the canary storefront is wired to, as an operator would have made it."""
+    calls = Calls(server)
     try:
-        listen = asyncio.run(_create(server, upstream))
+        listen = _create(calls, upstream)
     except SystemExit:  # a signal, and it may exist by now
-        _take_down(server)
+        _take_down(calls)
+        calls.close()
         raise
     try:
         yield listen
     finally:
-        _take_down(server)
+        _take_down(calls)
+        calls.close()
 
 
-def _take_down(server: str) -> None:
+def _take_down(calls: Calls) -> None:
     """What a run found out outranks a server that died on us."""
     try:
-        asyncio.run(_delete(server))
+        with told(calls.url):
+            adapter.destroy(calls, PROXY)
     except ToxiproxyError as error:
         sys.stderr.write(f"chaosbandit: the demo's own proxy {PROXY!r} may be left: {error}\n")
 
 
-async def _create(server: str, upstream: str) -> str:
+def _create(calls: Calls, upstream: str) -> str:
     try:
-        proxy = await ToxiproxyClient(server).create(PROXY, f"{LOCAL}:0", upstream)
+        with told(calls.url):
+            adapter.create(calls, PROXY, f"{LOCAL}:0", upstream)
+            made = one_proxy(calls, PROXY)
     except ToxiproxyError as error:
         if error.status != 409:
             raise
         raise ToxiproxyError(
-            f"{server} already has a proxy named {PROXY!r}, which the demo would create; use "
+            f"{calls.url} already has a proxy named {PROXY!r}, which the demo would create; use "
             "another server, or delete it if it is a leftover of an earlier demo: "
-            f"curl -X DELETE {server}/proxies/{PROXY}",
+            f"curl -X DELETE {calls.url}/proxies/{PROXY}",
             error.status,
         ) from error
-    return proxy.listen
-
-
-async def _delete(server: str) -> None:
-    from chaosbandit.toxiproxy.adapter import PythonToxiproxy
-
-    parts = urlsplit(server)
-    await PythonToxiproxy(parts.hostname or LOCAL, parts.port or 8474).destroy(PROXY)
+    if made is None:
+        raise ToxiproxyError(f"{calls.url} no longer shows the proxy {PROXY!r} it created")
+    return made.listen
 
 
 def _address(url: str) -> str:

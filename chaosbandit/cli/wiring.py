@@ -28,14 +28,14 @@ from chaosbandit.report.json import to_json
 from chaosbandit.report.live import progress
 from chaosbandit.report.result import result_of
 from chaosbandit.report.text import to_text
-from chaosbandit.safety.freeze import Freeze, default_places
 from chaosbandit.safety.guard import RunGuard
-from chaosbandit.safety.lease import Claim
+from chaosbandit.safety.kill_switch import Freeze, default_places
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.scenario import Loaded, refuse_embedded_canary
 from chaosbandit.scenario.project import Rules
 from chaosbandit.store.journal import Journal, default_folder, file_name
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
+from chaosbandit.toxiproxy.lease import Claim
 from chaosbandit.traffic.clock import SystemClock
 from chaosbandit.traffic.prober import OpenLoopProber
 from chaosbandit.traffic.reach import reachable
@@ -97,17 +97,11 @@ async def _run(
     scenario, clock = loaded.scenario, SystemClock()
     assert options.seed is not None, "chosen by `run_scenario`, for the server as well"
     async with AsyncExitStack() as stack:
-        injector = ToxiproxyInjector(scenario, run, server)
         for url in dict.fromkeys((scenario.traffic.url, scenario.traffic.control_url)):
             await reachable(url.replace("{n}", "0"), scenario.traffic.timeout_s)
-        guard = await stack.enter_async_context(
-            RunGuard(
-                run,
-                FaultLedger(),
-                claim=_claim(scenario, server, clock.epoch_s()),
-                own_servers=[server] if options.own_server else (),
-            )
-        )
+        claim = replace(_claim(scenario, server, clock.epoch_s()), dies_with_run=options.own_server)
+        guard = await stack.enter_async_context(RunGuard(run, FaultLedger(), claim=claim))
+        injector = ToxiproxyInjector(scenario, run, server, guard, dies_with_run=options.own_server)
         version = await injector.preflight()  # what another run does there is no news by now
         freeze = await stack.enter_async_context(Freeze(_freeze_places(scenario, options.rules)))
         prober = await stack.enter_async_context(
@@ -135,7 +129,6 @@ async def _run(
             clock=clock,
             injector=injector,
             prober=prober,
-            safety=guard,
             sinks=sinks,
             kill_switch=freeze,
         )

@@ -78,7 +78,7 @@ class ExposureStarted:
     n: int
     arm: int
     severity: float
-    fault: str  # name of the proxy that will exist
+    fault: str  # name of the toxic that will stand on the proxy
     now_s: float
     ladder: str = ""  # "": the only one
 
@@ -141,6 +141,8 @@ class Stopped:
     clean: bool
     clean_why: str
     now_s: float
+    connections_cut: int | None = 0  # by us, in undoing; None: they could not be counted
+    notes: tuple[str, ...] = ()  # what else there is to know of the proxies
 
 
 Event = (
@@ -179,6 +181,7 @@ class Exposure:
     control: tuple[Sample, ...] = ()
     check: tuple[Sample, ...] = ()
     warmup: int = 0
+    warmup_bad: int = 0  # in at least one SLO
     late: int = 0  # sent too late by us, so left out (known when it was sent)
     validity: Validity | None = None  # None: still open
     dose: Dose | None = None
@@ -196,6 +199,7 @@ class Tally:
     samples: int = 0
     bad: tuple[int, ...] = ()  # per SLO
     any_bad: int = 0
+    bad_by_phase: Mapping[Phase, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,7 +437,7 @@ def _exposure_started(campaign: Campaign, event: ExposureStarted) -> Campaign:
 def _observed(campaign: Campaign, event: Observed) -> Campaign:
     for sample in event.samples:
         flags = bad_flags(campaign.slos, sample)
-        campaign = _charge(campaign, sample, flags)
+        campaign = _charge(campaign, sample, flags, event.phase)
         if event.phase is Phase.STEADY:
             campaign = _in_steady_state(campaign, sample, event.proxy)
         elif campaign.current is not None and event.phase is not Phase.WASHOUT:
@@ -451,10 +455,24 @@ def _in_steady_state(campaign: Campaign, sample: Sample, proxy: str) -> Campaign
     return replace(campaign, steady_samples={**steady, sample.route: seen})
 
 
-def _charge(campaign: Campaign, sample: Sample, flags: tuple[bool, ...]) -> Campaign:
-    tally = campaign.tallies.get(sample.route, Tally(bad=(0,) * len(flags)))
-    tally = Tally(tally.samples + 1, _add(tally.bad, flags), tally.any_bad + any(flags))
-    return replace(campaign, tallies={**campaign.tallies, sample.route: tally})
+def _charge(campaign: Campaign, sample: Sample, flags: tuple[bool, ...], phase: Phase) -> Campaign:
+    return _tallied(campaign, sample.route, phase, 1, flags, int(any(flags)))
+
+
+def _tallied(
+    campaign: Campaign,
+    route: Route,
+    phase: Phase,
+    samples: int,
+    bad: tuple[int, ...],
+    any_bad: int,
+) -> Campaign:
+    tally = campaign.tallies.get(route, Tally(bad=(0,) * len(bad)))
+    phases = tally.bad_by_phase
+    if any_bad:
+        phases = {**phases, phase: phases.get(phase, 0) + any_bad}
+    tally = Tally(tally.samples + samples, _add(tally.bad, bad), tally.any_bad + any_bad, phases)
+    return replace(campaign, tallies={**campaign.tallies, route: tally})
 
 
 def _in_exposure(
@@ -467,7 +485,9 @@ def _in_exposure(
     if sample.route is Route.CHECK:
         return replace(campaign, current=replace(current, check=(*current.check, sample)))
     if event.phase is Phase.WARMUP or event.decision is None:
-        return replace(campaign, current=replace(current, warmup=current.warmup + 1))
+        bad = current.warmup_bad + any(flags)
+        warmed = replace(current, warmup=current.warmup + 1, warmup_bad=bad)
+        return replace(campaign, current=warmed)
     if sample.lag_s > campaign.scenario.lag_bound_s:
         return replace(campaign, current=replace(current, late=current.late + 1))
     in_a_row = current.bad_in_a_row + 1 if any(flags) else 0
@@ -520,16 +540,15 @@ def measured(campaign: Campaign, number: int, bad: Mask) -> Campaign:
     decision = campaign.decisions[number]
     assert isinstance(decision, Expose), "samples belong to a decision to expose"
     counts, any_bad = _counts(bad)
-    known = learnt(charged(campaign, bad), decision.variant.arm, len(bad), counts, any_bad)
+    known = learnt(
+        charged(campaign, bad, Phase.MEASURE), decision.variant.arm, len(bad), counts, any_bad
+    )
     return proven(known, decision, bad)
 
 
-def charged(campaign: Campaign, bad: Mask) -> Campaign:
+def charged(campaign: Campaign, bad: Mask, phase: Phase) -> Campaign:
     """The campaign after many canary samples at once, [sample, SLO], as far as its budget goes."""
-    counts, any_bad = _counts(bad)
-    tally = campaign.tallies.get(Route.CANARY, Tally(bad=(0,) * len(counts)))
-    tally = Tally(tally.samples + len(bad), _add(tally.bad, counts), tally.any_bad + any_bad)
-    return replace(campaign, tallies={**campaign.tallies, Route.CANARY: tally})
+    return _tallied(campaign, Route.CANARY, phase, len(bad), *_counts(bad))
 
 
 def _counts(bad: Mask) -> tuple[tuple[int, ...], int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from chaosbandit.core.campaign import (
     Campaign,
@@ -115,8 +116,9 @@ def steady_measured(campaign: Campaign, met: bool, why: str, now_s: float) -> St
         block=block_length(campaign),
         canary_p95_s=quantile_s(seen.get(Route.CANARY, ()), 0.95),
         check_medians_s={
-            proxy: median_latency_s(checks) or 0.0
+            proxy: middle_s
             for proxy, checks in campaign.steady_checks.items()
+            if (middle_s := _arrived_s(checks)) is not None and middle_s > 0.0
         },
         now_s=now_s,
     )
@@ -132,12 +134,25 @@ def dose(campaign: Campaign, exposure: Exposure) -> Dose:
         broken = [s.outcome is not Outcome.RESPONSE for s in exposure.canary]
         share = sum(broken) / len(broken) if broken else None
         return Dose(exposure.severity, delivered=share, felt=share)
-    check, base = median_latency_s(exposure.check), _usual_check_s(campaign)
+    check, base = _arrived_s(exposure.check), _usual_check_s(campaign)
     return Dose(
         asked=exposure.severity,
         delivered=None if check is None or base is None else check - base,
         felt=None if canary is None or control is None else canary - control,
     )
+
+
+def patient(campaign: Campaign, exposure: Exposure) -> bool:
+    """Whether clients waited for what the dose held back, none of them giving up on it.
+
+    A service that gives up behind a fallback answers well and fast, so good outcomes alone do not
+    tell: the dose must have been felt as well. A warm-up request counts like any other.
+    """
+    bad = sum(exposure.bad) + exposure.warmup_bad
+    given = dose(campaign, exposure)
+    if bad or not exposure.samples or given.felt is None or campaign.ladder.kind != "latency":
+        return False
+    return given.felt >= DELIVERED_SHARE * given.asked - NOISE_S
 
 
 def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) -> Validity:
@@ -160,13 +175,29 @@ def validity(campaign: Campaign, exposure: Exposure, health: Health, lost: int) 
         and given.delivered is not None
         and given.delivered < DELIVERED_SHARE * given.asked - _check_noise_s(campaign)
     ):
-        text = campaign.ladder.text
+        text, failed = campaign.ladder.text, _unanswered_checks(exposure)
         return Validity(
             False,
             f"not delivered: {text(max(0.0, given.delivered))} of {text(given.asked)} arrived at "
-            "the dependency",
+            f"the dependency{failed}",
         )
     return Validity(True)
+
+
+def _arrived_s(checks: Sequence[Sample]) -> float | None:
+    """What the dependency took through its proxy (median); a check that fails took no dose at all.
+
+    A path that is closed answers at once, one that hangs in its time-out: neither is the latency.
+    """
+    taken = [c.latency_s if c.outcome is Outcome.RESPONSE else 0.0 for c in checks]
+    return median(taken) if taken else None
+
+
+def _unanswered_checks(exposure: Exposure) -> str:
+    failed = [check for check in exposure.check if check.outcome is not Outcome.RESPONSE]
+    if not failed:
+        return ""
+    return f" ({len(failed)} of {len(exposure.check)} checks failed: {failed[-1].outcome})"
 
 
 def _usual_check_s(campaign: Campaign) -> float | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from chaosbandit.core.model import Toxic, Variant
+from chaosbandit.core.model import Variant
+from chaosbandit.faults.fault import Toxic
 
 STEPS_PER_RESOLUTION = 4
 

@@ -1,14 +1,15 @@
 """The frozen records that cross the borders: what is injected, sent, seen and claimed.
 
 This module knows nothing of statistics, files or sockets. Severities of latency ladders are in
-seconds, of error ladders a share 0..1; `Toxic.attributes` alone keep Toxiproxy's own integers.
+seconds, of error ladders a share 0..1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from chaosbandit.faults.fault import Toxic
 
 
 class Route(StrEnum):
@@ -55,21 +56,6 @@ class VerdictKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Toxic:
-    """One Toxiproxy fault; `toxicity` is the probability that a connection is affected."""
-
-    type: str
-    attributes: Mapping[str, int]
-    stream: str = "downstream"
-    toxicity: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """Its name on the proxy, the one Toxiproxy itself would choose."""
-        return f"{self.type}_{self.stream}"
-
-
-@dataclass(frozen=True, slots=True)
 class Variant:
     """A sick canary: the toxics of one ladder at one severity (arm 0 is the mildest)."""
 
@@ -82,31 +68,6 @@ class Variant:
     def same_as(self, other: Variant) -> bool:
         """Whether both are the same arm of the same ladder."""
         return (self.ladder, self.arm) == (other.ladder, other.arm)
-
-
-Bypass = str | tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """All that any process needs to undo one injection, with or without this one.
-
-    `name` is our proxy `cb.<run>.<expiry>.<n>.<original>`. With `restores` set, the operator's
-    proxy of that name on the same `listen` and `upstream` was replaced and must come back clean.
-    `check` is a URL answered through the path; `bypass` is the operator's own way around a proxy
-    that cannot be repaired: a URL to POST to, or a command with its arguments.
-    """
-
-    run: str
-    server: str  # URL of the Toxiproxy API
-    name: str
-    listen: str
-    upstream: str
-    restores: str | None
-    expires_epoch_s: int
-    toxics: tuple[Toxic, ...]
-    check: str | None = None
-    bypass: Bypass | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Bypass
 from chaosbandit.core.slo import SLO, ErrorBudget
 from chaosbandit.core.topology import Topology
+from chaosbandit.faults.fault import Bypass
 
 EMBEDDED = "embedded"
 LAG_SHARE = 0.05  # of the tightest latency bound: a request sent later than this is our fault

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import httpx
 
@@ -22,17 +23,20 @@ from chaosbandit.doctor import (
     proxies,
     scenario,
     servers,
+    slow_readers,
     sweeper,
     switches,
     target,
 )
 from chaosbandit.doctor.asking import ask, child_server, in_thread
 from chaosbandit.doctor.findings import Finding, fail, note, told_by
+from chaosbandit.doctor.holders import at_server
 from chaosbandit.doctor.load import eased, is_busy
 from chaosbandit.doctor.order import in_order
-from chaosbandit.doctor.servers import Shown
-from chaosbandit.doctor.subject import Subject, names_at
+from chaosbandit.doctor.server_answer import DEADLINE_S, ServerAnswer, look
+from chaosbandit.doctor.subject import Subject, names_at, servers_of
 from chaosbandit.errors import ChaosbanditError
+from chaosbandit.safety.ledger import Entries
 
 CHECK_S = 8.0  # each of those that run side by side
 CEILING_S = 9.5
@@ -82,33 +86,53 @@ async def _in_time(
 async def _servers(subject: Subject) -> list[Finding]:
     """What the servers show, and all that follows from it."""
     entries = subject.ledger.entries()
-    written = [entry.fault.server.rstrip("/") for entry in entries.entries]
-    named = [server.rstrip("/") for server in subject.servers]
+    named, written = await in_thread(lambda: servers_of(subject, entries), CHECK_S)
     urls = [url for url in dict.fromkeys([*named, *written]) if subject.may_touch(url)]
-    shown = await asyncio.gather(
-        *(_shown(url, names_at(url, subject.scenario, entries)) for url in urls)
-    )
-    now_epoch_s = time.time()
+    shown = await asyncio.gather(*(_shown(url, subject, entries) for url in urls))
+    on_clocks = await asyncio.gather(*(_server_clock(each) for each in shown))
     found: list[Finding] = []
-    for each in shown:
-        if each.url in named or each.embedded:
-            found += servers.findings(each)
-            found += await proxies.findings(each, subject.scenario, now_epoch_s)
-            found += sweeper.findings(each, now_epoch_s)
-        if each.version is not None and not (each.embedded or each.is_foreign):
-            found.append(clocks.finding(each.url, each.version, expiries=True))
-    found += leftovers.findings(subject.ledger, shown, subject.scenario, now_epoch_s)
     if not subject.servers:
         do = "name a scenario file, or the server: `chaosbandit doctor --toxiproxy URL`"
-        found.insert(0, note("toxiproxy", "no server was named", do=do))
-    return found
+        found.append(note("toxiproxy", "no server was named", do=do))
+    now_epoch_s = time.time()
+    for each, on_clock in zip(shown, on_clocks, strict=True):
+        if each.url in named or each.embedded:
+            found += await in_thread(partial(_judged, each, subject, entries, now_epoch_s), CHECK_S)
+        found += on_clock
+    left = partial(leftovers.findings, subject.ledger, shown, subject.scenario, now_epoch_s)
+    return found + await in_thread(left, CHECK_S)
 
 
-async def _shown(url: str, names: Sequence[str]) -> Shown:
+def _judged(
+    each: ServerAnswer, subject: Subject, entries: Entries, now_epoch_s: float
+) -> list[Finding]:
+    """What is to say of a server that was named; blocks while names are resolved."""
+    holders = at_server(each.url, subject.ledger, entries)
+    return [
+        *servers.findings(each, holders),
+        *proxies.findings(each, subject.scenario, now_epoch_s),
+        *slow_readers.findings(each, subject.scenario),
+        *sweeper.findings(each, now_epoch_s),
+    ]
+
+
+async def _shown(url: str, subject: Subject, entries: Entries) -> ServerAnswer:
     if url != EMBEDDED:
-        return await servers.look(url, names)
+        names = await in_thread(lambda: names_at(url, subject.scenario, entries), CHECK_S)
+        return await look(url, names)
     async with child_server(*_SERVER) as started:
-        return await servers.look(started, (), embedded=True)
+        return await look(started, (), embedded=True)
+
+
+async def _server_clock(shown: ServerAnswer) -> list[Finding]:
+    """Expiries in names are compared with it by whoever cleans up there."""
+    if shown.version is None or shown.embedded or shown.is_foreign:
+        return []
+    try:
+        answer = await ask(f"{shown.url}/version", DEADLINE_S)
+    except (TimeoutError, httpx.HTTPError, OSError):
+        return []  # it answered just before: told by the server's own check next time
+    return [clocks.finding(shown.url, answer, expiries=True)]
 
 
 async def _target_clock(subject: Subject) -> list[Finding]:

@@ -15,6 +15,8 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -27,8 +29,9 @@ from chaosbandit.doctor.subject import Subject
 from chaosbandit.errors import HarnessError
 from chaosbandit.report.phrases import duration
 from chaosbandit.safety.durable import remove_durably, write_durably
+from chaosbandit.safety.files import make_private
 from chaosbandit.safety.guard import TTL_S
-from chaosbandit.safety.watch import Watch
+from chaosbandit.safety.watchdog_link import WatchdogLink
 from chaosbandit.traffic.prober import MAX_IN_FLIGHT
 
 SLOW_DISK_S = 0.050
@@ -38,6 +41,7 @@ DISK_S = 4.0
 LOOK_S = 2.0  # longest for seeing whether the machine is busy
 WATCHDOG_START_S = 5.0
 WATCHDOG_ACK_S = 2.0
+_PLACE = "make it writable for this user, or name another place in XDG_STATE_HOME"
 _SHOWN = ("aiohttp", "httpx", "numpy", "scipy", "toxiproxy-python")
 
 
@@ -46,8 +50,8 @@ async def findings(subject: Subject) -> list[Finding]:
     traffic = subject.scenario.traffic if subject.scenario is not None else None
     found = await asyncio.gather(
         in_thread(versions, DISK_S),
-        _on_disk("ledger", subject.ledger.directory),
-        _on_disk("journals", subject.journals),
+        _on_disk("ledger", subject.ledger.directory, partial(private_folder, "ledger")),
+        _on_disk("journals", subject.journals, partial(folder, "journals")),
         in_thread(watchdog, WATCHDOG_START_S + WATCHDOG_ACK_S + 1.0),
     )
     packages, ledger, journals, watched = found
@@ -78,8 +82,7 @@ def versions() -> Finding:
 def folder(check: str, directory: Path) -> Finding:
     """Whether a folder, or the one it will be made in, takes files, and how soon they are safe."""
     place = next(path for path in (directory, *directory.parents) if path.exists())
-    remedy = "make it writable for this user, or name another place in XDG_STATE_HOME"
-    probe = place / f".doctor-{os.getpid()}-{check}"
+    probe = place.resolve() / f".doctor-{os.getpid()}-{check}"
     try:
         times_s = []
         for _ in range(3):
@@ -90,7 +93,7 @@ def folder(check: str, directory: Path) -> Finding:
         free_bytes = shutil.disk_usage(place).free
     except OSError as error:
         why = error.strerror or str(error)
-        return fail(check, f"{directory} cannot be written: {why}", "a folder to write to", remedy)
+        return fail(check, f"{directory} cannot be written: {why}", "a folder to write to", _PLACE)
     took_s = statistics.median(times_s)
     found = f"{directory}{'' if place == directory else ' (will be made)'}"
     if free_bytes < LEAST_FREE_BYTES:
@@ -105,6 +108,17 @@ def folder(check: str, directory: Path) -> Finding:
         )
     free = f"{free_bytes / 1e9:,.1f} GB free"
     return ok(check, f"{found}: a file is safely on disk after {duration(took_s)}, {free}")
+
+
+def private_folder(check: str, directory: Path) -> Finding:
+    """The same of a folder in which nobody else may write, since what is in it is obeyed."""
+    if directory.exists():  # so that nothing is made by this
+        try:
+            make_private(directory)
+        except OSError as error:
+            found, _, do = str(error).partition(": ")
+            return fail(check, found, "a folder that only this user writes to", do or _PLACE)
+    return folder(check, directory)
 
 
 def open_files(traffic: Traffic | None, limit: int | None = None) -> Finding:
@@ -129,7 +143,7 @@ def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:
     with tempfile.TemporaryDirectory(prefix="chaosbandit-doctor-") as scratch:
         began_s = time.perf_counter()
         try:
-            watch = Watch(Path(scratch) / "log", TTL_S, start_s, WATCHDOG_ACK_S)
+            watch = WatchdogLink(Path(scratch) / "log", TTL_S, start_s, WATCHDOG_ACK_S)
             try:
                 ready_s = time.perf_counter() - began_s
                 watch.disarm("nothing")  # is not armed: it only has to answer
@@ -152,9 +166,9 @@ def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:
         return ok("watchdog", said)
 
 
-async def _on_disk(check: str, directory: Path) -> Finding:
+async def _on_disk(check: str, directory: Path, look: Callable[[Path], Finding]) -> Finding:
     try:
-        return await in_thread(lambda: folder(check, directory), DISK_S)
+        return await in_thread(lambda: look(directory), DISK_S)
     except TimeoutError:
         do = "see what keeps that file system busy, or name another place in XDG_STATE_HOME"
         found = fail(check, f"{directory} gave no answer within {DISK_S:g} s", "a disk", do)

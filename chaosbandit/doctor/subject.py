@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chaosbandit.core.names import parse_name
 from chaosbandit.core.scenario import Scenario
+from chaosbandit.faults.addresses import same_server
+from chaosbandit.faults.names import is_lease
 from chaosbandit.safety.ledger import Entries, FaultLedger
 
 
@@ -47,8 +48,18 @@ def names_at(server: str, scenario: Scenario | None, entries: Entries) -> tuple[
     """Proxies that a server should know, or may still have, as far as scenario and ledger tell."""
     names = [proxy.name for proxy in scenario.proxies] if scenario is not None else []
     for entry in entries.entries:
-        if entry.fault.server.rstrip("/") == server.rstrip("/"):
-            names.append(entry.fault.name)
-            parsed = parse_name(entry.fault.name)
-            names += [parsed.restores] if parsed is not None and parsed.restores else []
+        fault = entry.fault
+        if same_server(fault.server, server) and not is_lease(fault.name):
+            names.append(fault.proxy)
     return tuple(dict.fromkeys(names))
+
+
+def servers_of(subject: Subject, entries: Entries) -> tuple[list[str], list[str]]:
+    """The servers that were named, and those of the ledger beside them, each once."""
+    named = [server.rstrip("/") for server in subject.servers]
+    written: list[str] = []
+    for entry in entries.entries:
+        url = entry.fault.server.rstrip("/")
+        if not any(same_server(url, other) for other in (*named, *written)):
+            written.append(url)
+    return named, written

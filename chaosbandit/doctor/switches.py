@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from chaosbandit.doctor.findings import Finding, fail, ok, warn
-from chaosbandit.safety.freeze import Freeze
+from chaosbandit.safety.kill_switch import Freeze
 
 _PULLED = " says freeze"
 

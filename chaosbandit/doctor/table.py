@@ -29,7 +29,8 @@ def to_text(findings: Sequence[Finding], width: int = WIDTH, *, coloured: bool =
     width = max(NARROWEST, min(width, WIDEST))
     checks = max((len(finding.check) for finding in findings), default=0)
     column = min(checks, _LONGEST_CHECK)
-    lines = [line for each in findings for line in _lines(each, column, width, coloured)]
+    printable = map(_printable, findings)
+    lines = [line for each in printable for line in _lines(each, column, width, coloured)]
     return "\n".join([*lines, "", *textwrap.wrap(summary(findings), width)]) + "\n"
 
 
@@ -37,7 +38,7 @@ def to_json(findings: Sequence[Finding]) -> str:
     """One JSON object."""
     content = {
         "schema": 1,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [asdict(_printable(finding)) for finding in findings],
         "exit_code": int(exit_code(findings)),
     }
     return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
@@ -60,6 +61,15 @@ def is_coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Whether a stream takes colours and nobody minds them."""
     dumb = environ.get("TERM", "") in ("", "dumb")
     return stream.isatty() and not dumb and not environ.get("NO_COLOR")
+
+
+def _printable(finding: Finding) -> Finding:
+    """Without what a server's or a proxy's words could do to a terminal."""
+    check, found, wanted, do = (
+        "".join(c if c.isprintable() else " " for c in text)
+        for text in (finding.check, finding.found, finding.wanted, finding.do)
+    )
+    return Finding(check, finding.level, found, wanted, do)
 
 
 def _lines(finding: Finding, column: int, width: int, coloured: bool) -> Iterator[str]:

@@ -6,57 +6,79 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chaosbandit.core.names import SWEEPER, parse_lease, parse_name
-from chaosbandit.doctor.servers import Shown
+from chaosbandit.doctor.server_answer import ServerAnswer
+from chaosbandit.faults.fault import Fault
+from chaosbandit.faults.names import HONOURED_S, SWEEPER, is_lease
 from chaosbandit.safety.durable import is_locked
-from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.safety.ledger import Entries
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """One thing of a run: a fault or lease in the ledger, at a server, or both."""
 
-    run: str
-    name: str
-    server: str
-    upstream: str
-    listen: str
-    expires_epoch_s: int
+    fault: Fault  # its server as it was asked, where it was seen there
     in_ledger: bool = False
     at_server: bool = False
 
     @property
+    def run(self) -> str:
+        """Whose it is."""
+        return self.fault.run
+
+    @property
+    def name(self) -> str:
+        """The name by which it is found again."""
+        return self.fault.name
+
+    @property
     def is_lease(self) -> bool:
         """Whether it only says that the run is at work."""
-        return parse_lease(self.name) is not None
+        return is_lease(self.fault.name)
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether it serves in place of an operator's proxy."""
+        return not self.fault.owned and not self.fault.toxics
+
+    @property
+    def proxy(self) -> str:
+        """The operator's proxy that it is on, or in place of; empty where it is on none."""
+        return "" if self.fault.owned else self.fault.proxy
+
+    @property
+    def acts(self) -> bool:
+        """Whether requests may meet it: a path of ours without toxics, or a lease, hurts nobody."""
+        return bool(self.fault.toxics) or self.is_stand_in
+
+    def is_over(self, now_epoch_s: float) -> bool:
+        """Whether its time is over."""
+        return self.fault.expires_epoch_s <= now_epoch_s
+
+    def is_unhonoured(self, now_epoch_s: float) -> bool:
+        """Whether it is a lease that claims more time than anybody grants it."""
+        return self.is_lease and self.fault.expires_epoch_s - now_epoch_s > HONOURED_S
 
 
-def traces_of(ledger: FaultLedger, shown: Sequence[Shown]) -> list[Trace]:
+def traces_of(written: Entries, shown: Sequence[ServerAnswer]) -> list[Trace]:
     """All there is of any run, each once, but for the leases of sweepers."""
-    found: dict[str, Trace] = {}
-    for entry in ledger.entries().entries:
-        fault = entry.fault
-        found[fault.name] = Trace(
-            *(fault.run, fault.name, fault.server, fault.upstream, fault.listen),
-            expires_epoch_s=fault.expires_epoch_s,
-            in_ledger=True,
-        )
+    found = {entry.fault.name: Trace(entry.fault, in_ledger=True) for entry in written.entries}
+    by_toxic = {name: trace for trace in found.values() for name in trace.fault.toxic_names}
     for each in shown:
-        for name, record in (each.proxies or {}).items():
-            parsed = parse_name(name) or parse_lease(name)
-            if parsed is None or parsed.run == SWEEPER:
+        for fault in each.listing.faults() if each.listing is not None else ():
+            if fault.run == SWEEPER and is_lease(fault.name):
                 continue
-            found[name] = Trace(
-                *(parsed.run, name, each.url, record.upstream, record.listen),
-                expires_epoch_s=parsed.expires_epoch_s,
-                in_ledger=name in found,
-                at_server=True,
-            )
+            known = found.get(fault.name) or by_toxic.get(fault.name)
+            if known is None:
+                found[fault.name] = Trace(fault, _is_written(fault, written), at_server=True)
+            else:
+                at = replace(known.fault, server=each.url)
+                found[known.name] = Trace(at, known.in_ledger, at_server=True)
     return list(found.values())
 
 
@@ -78,11 +100,18 @@ def runs_with_locks(directory: Path) -> set[str]:
     return {path.stem.removeprefix("run-") for path in directory.glob("run-*.lock")}
 
 
-def stale_locks(directory: Path, with_traces: set[str]) -> int:
+def stale_locks(directory: Path, with_traces: Iterable[str]) -> int:
     """Lock files that nobody holds; those of runs that left more are told with the rest."""
     names = {f"run-{run}.lock" for run in with_traces}
     paths = [*directory.glob("run-*.lock"), *directory.glob("claim-*.lock")]
     return sum(path.name not in names and not _is_held(path) for path in paths)
+
+
+def _is_written(stand_in: Fault, written: Entries) -> bool:
+    """Whether the ledger has the fault in whose course this stand-in of a run was made."""
+    faults = [entry.fault for entry in written.entries]
+    made_for = (stand_in.run, stand_in.proxy, stand_in.expires_epoch_s)
+    return any((each.run, each.proxy, each.expires_epoch_s) == made_for for each in faults)
 
 
 def _is_held(path: Path) -> bool:

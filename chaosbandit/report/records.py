@@ -7,7 +7,7 @@ here knows how the numbers came about.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chaosbandit.core.model import Dose, Route, VerdictKind
@@ -90,6 +90,7 @@ class RouteResult:
     sent: int
     bad: Mapping[str, int]  # per SLO
     any_bad: int
+    bad_by_phase: Mapping[str, int] = field(default_factory=dict)  # only phases with any
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +160,5 @@ class Result:
     started_epoch_s: float | None
     duration_s: float
     versions: Mapping[str, str]
+    connections_cut: int | None = 0  # by us; None: they could not be counted
+    clean_notes: tuple[str, ...] = ()  # what else there is to know of the proxies

@@ -12,7 +12,7 @@ from pathlib import Path
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign, Exposure, Tally
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Bracket, Dose, Route, Verdict
+from chaosbandit.core.model import Bracket, Dose, Phase, Route, Verdict
 from chaosbandit.core.slo import SLO
 from chaosbandit.errors import Exit
 from chaosbandit.report import answer
@@ -80,6 +80,8 @@ def result_of(
         versions={"chaosbandit": header.version, "toxiproxy": header.server_version}
         if header
         else {},
+        connections_cut=stopped.connections_cut if stopped else None,
+        clean_notes=stopped.notes if stopped else (),
     )
 
 
@@ -152,7 +154,11 @@ def _arm(campaign: Campaign, verdict: Verdict) -> ArmResult:
 
 
 def _route(campaign: Campaign, route: Route, tally: Tally) -> RouteResult:
-    return RouteResult(route, tally.samples, _per_slo(campaign, tally.bad), tally.any_bad)
+    phases = {
+        str(phase): tally.bad_by_phase[phase] for phase in Phase if phase in tally.bad_by_phase
+    }
+    bad = _per_slo(campaign, tally.bad)
+    return RouteResult(route, tally.samples, bad, tally.any_bad, phases)
 
 
 def _budget(campaign: Campaign, index: int, slo: SLO) -> BudgetResult:

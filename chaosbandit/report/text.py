@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from chaosbandit.core.model import Dose, Route, VerdictKind
+from chaosbandit.core.model import Dose, Phase, Route, VerdictKind
 from chaosbandit.report.phrases import count, duration, plural, share, window
 from chaosbandit.report.records import (
     BudgetResult,
@@ -23,6 +23,12 @@ from chaosbandit.report.records import (
 WIDTH = 100
 _KEY = 10  # columns of the keys: ` requests: `
 _ALARMING = (Cleanliness.NOT_CONFIRMED, Cleanliness.UNKNOWN)
+_PHASES = {
+    Phase.STEADY: "in steady state",
+    Phase.WARMUP: "in warm-up",
+    Phase.MEASURE: "measured",
+    Phase.WASHOUT: "in wash-out",
+}
 _ROUTES = {Route.CANARY: "canary", Route.CONTROL: "control", Route.CHECK: "check"}
 _MOST_ARMS = 3
 _NARROWEST = 40
@@ -75,6 +81,8 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
     if result.requests:
         sent = ", ".join(_route_text(route) for route in result.requests)
         yield "requests", sent + (f", {result.lost:,} lost in flight" if result.lost else "")
+    if result.exposures:
+        yield "cut", _cut_text(result.connections_cut)
     for budget in result.budgets:
         yield "budget", _budget_text(budget)
     named = len(result.ladders) > 1
@@ -89,6 +97,7 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
         yield "warning", warning
     removed = result.clean is Cleanliness.REMOVED
     yield "clean", result.clean_why if removed else str(result.clean)
+    yield from (("clean", note) for note in result.clean_notes)
     yield "took", _took(result)
     if result.journal is not None:
         yield "journal", result.journal
@@ -136,8 +145,17 @@ def _doses(ladder: LadderResult) -> Iterator[str]:
 
 
 def _route_text(route: RouteResult) -> str:
-    bad = f" ({route.any_bad:,} bad)" if route.route is not Route.CHECK else ""
-    return f"{route.sent:,} {_ROUTES[route.route]}{bad}"
+    if route.route is Route.CHECK:
+        return f"{route.sent:,} check"
+    phases = [f"{bad:,} {_PHASES[Phase(phase)]}" for phase, bad in route.bad_by_phase.items()]
+    where = f": {' + '.join(phases)}" if route.route is Route.CANARY and phases else ""
+    return f"{route.sent:,} {_ROUTES[route.route]} ({route.any_bad:,} bad{where})"
+
+
+def _cut_text(connections: int | None) -> str:
+    if connections is None:
+        return "connections were cut by us, how many could not be counted"
+    return f"{plural(connections, 'connection')} by us"
 
 
 def _bad_text(bad: Mapping[str, int]) -> str:

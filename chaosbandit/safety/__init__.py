@@ -1,1 +1,1 @@
-"""Nothing is left behind: the fault ledger, the watchdog process, restoring and cleaning."""
+"""Nothing is left behind: the fault ledger, the watchdog process, locks and the kill switch."""

@@ -13,19 +13,16 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-from chaosbandit.safety.control import status_of
-
-if TYPE_CHECKING:
-    from chaosbandit.safety.restore import Remedy
+from chaosbandit.faults.fault import Fault
+from chaosbandit.toxiproxy.calls import status_of
 
 _TAKE_BACK = "take it back when the proxy is well again"
 
 
-def run_bypass(remedy: Remedy, why: str, within_s: float) -> str:
-    """Use the bypass of `remedy` once; one sentence on what came of it."""
-    bypass, facts = remedy.bypass, _facts(remedy, why)
+def run_bypass(fault: Fault, why: str, within_s: float) -> str:
+    """Use the bypass of `fault` once; one sentence on what came of it."""
+    bypass, facts = fault.bypass, _facts(fault, why)
     try:
         if bypass is None:
             return "No bypass is configured."
@@ -38,13 +35,13 @@ def run_bypass(remedy: Remedy, why: str, within_s: float) -> str:
         return f"The bypass `{shown}` failed: {reason}."
 
 
-def _facts(remedy: Remedy, why: str) -> dict[str, str]:
+def _facts(fault: Fault, why: str) -> dict[str, str]:
     return {
-        "fault": remedy.name,
-        "proxy": remedy.restores or remedy.name,
-        "listen": remedy.listen,
-        "upstream": remedy.upstream,
-        "server": remedy.server,
+        "fault": fault.name,
+        "proxy": fault.proxy,
+        "listen": fault.listen,
+        "upstream": fault.upstream,
+        "server": fault.server,
         "why": why,
     }
 

@@ -10,12 +10,15 @@ import fcntl
 import os
 from pathlib import Path
 
+from chaosbandit.safety.files import open_ours
+
 
 def write_durably(path: Path, text: str) -> None:
     """Put `text` at `path` at once and for good: a reader finds all of it or nothing."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)  # of a killed process with our number
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = open_ours(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -42,7 +45,7 @@ def is_locked(path: Path) -> bool:
     Raises:
         OSError: the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = open_ours(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -55,12 +58,12 @@ def is_locked(path: Path) -> bool:
 def remove_unlocked(path: Path) -> None:
     """Remove a file that nobody holds locked; held ourselves meanwhile, so nobody can begin to."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = open_ours(path, os.O_RDWR)
     except OSError:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
+        if os.path.samestat(os.fstat(descriptor), path.lstat()):
             path.unlink()
     except OSError:
         return  # held by the living, or just removed by another process
@@ -69,7 +72,7 @@ def remove_unlocked(path: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = open_ours(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

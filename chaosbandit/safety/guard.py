@@ -1,32 +1,29 @@
 """The run's side of safety: a fault is on disk and watched before it exists, and until it is gone.
 
-Implements `ports.Safety`, and keeps other runs off what this one claims. It looks at a server only
-for its lease, and after an interruption, to see for itself whether the fault is gone; undoing is
-the work of the injector and the watchdog.
+Implements `ports.Safety`, and keeps other runs off what this one claims. It asks a server only for
+its lease; undoing is the work of the injector and of the watchdog.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from contextlib import asynccontextmanager, suppress
 from io import FileIO
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from chaosbandit.core.model import Fault
-from chaosbandit.core.names import parse_lease
-from chaosbandit.errors import ChaosbanditError, CleanupError, HarnessError
-from chaosbandit.safety.armed import UNDO_S
+from chaosbandit.errors import CleanupError, HarnessError
+from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.bypass import run_bypass
-from chaosbandit.safety.claims import LocalClaims, locked, unlock
-from chaosbandit.safety.control import Control, UnansweredError
-from chaosbandit.safety.lease import DURATION_S, Claim, Lease
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.safety.restore import NotUndoneError, confirm, remedy_of
-from chaosbandit.safety.watch import Watch
+from chaosbandit.safety.locks import RunLocks, locked, unlock
+from chaosbandit.safety.watchdog_fault import UNDO_S
+from chaosbandit.safety.watchdog_link import WatchdogLink
+from chaosbandit.safety.watched_faults import WatchedFaults, left_s
+from chaosbandit.to_the_end import in_thread, to_the_end
+from chaosbandit.toxiproxy.lease import DURATION_S, Claim, Lease
+from chaosbandit.toxiproxy.undo import Late
 
 _Result = TypeVar("_Result")
 
@@ -35,20 +32,17 @@ WATCHDOG_LOG = "watchdog.log"
 _TOUCH_S = 0.2
 _STOPPED_S = 1.0
 _BYPASS_S = 3.0
-_LEAVE_S = 2.0
-_CONFIRM_S = 4.0
 
 
 class RunGuard:
     """Guards the faults of one run; `async with` it around everything that injects.
 
-    `own_servers` are URLs of servers embedded in this process, whose faults end with it. `claim` is
-    what no other run may have meanwhile; its lease is renewed every `renew_s`.
+    `claim` is what no other run may have meanwhile; its lease is renewed every `renew_s`.
 
     Raises:
         TargetError: another run has what is claimed.
-        HarnessError: the ledger is not writable, the run goes on elsewhere, no watchdog starts, or
-            the server grants no lease.
+        HarnessError: the ledger is not writable, or by others, too; the run goes on elsewhere, no
+            watchdog starts, or the server grants no lease.
     """
 
     def __init__(
@@ -57,7 +51,6 @@ class RunGuard:
         ledger: FaultLedger,
         *,
         claim: Claim | None = None,
-        own_servers: Collection[str] = (),
         ttl_s: float = TTL_S,
         start_s: float = 5.0,
         ack_s: float = 2.0,
@@ -66,32 +59,28 @@ class RunGuard:
     ) -> None:
         self._run = run
         self._ledger = ledger
-        self._own_servers = frozenset(own_servers)
         self._ttl_s = ttl_s
         self._start_s = start_s
         self._ack_s = ack_s
         self._lease_s = lease_s
         self._renew_s = renew_s
         self._claim = claim
-        self._claims = LocalClaims(ledger.directory, run)
+        self._locks = RunLocks(ledger.directory, run)
         self._lease: Lease | None = None
-        self._touching: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
-        self._open: dict[str, Fault] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._faults = WatchedFaults(ledger, self._started_watchdog)
         self._unclean = False
-        self._watch: Watch | None = None
         self._lock_file: FileIO | None = None
-        self._turn = threading.Lock()  # the work is done in threads, one at a time
 
     async def __aenter__(self) -> Self:
         try:
-            await _to_its_end(self._begin)
-            self._touching = asyncio.create_task(self._touch())
+            await in_thread(self._begin)
+            self._tasks.append(asyncio.create_task(self._touch()))
             if self._lease is not None:
-                await _to_its_end(self._lease.claim)
-                self._renewing = asyncio.create_task(self._renew(self._lease))
+                await in_thread(self._lease.claim)
+                self._tasks.append(asyncio.create_task(self._renew(self._lease)))
         except BaseException:
-            await _finished(self._leave())
+            await to_the_end(self._leave())
             raise
         return self
 
@@ -101,73 +90,91 @@ class RunGuard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await _finished(self._leave())
+        await to_the_end(self._leave())
 
-    @asynccontextmanager
-    async def guard(self, fault: Fault) -> AsyncIterator[None]:
-        """Written down, watched, and struck out again unless its removal was not confirmed.
+    # --- ports.Safety -----------------------------------------------------------------------------
 
-        Where it was not, the operator's bypass is used, if the fault names one, and the error also
-        says that the watchdog goes on.
-
-        Raises:
-            HarnessError: it cannot be guarded, or the run no longer has what it claimed.
-        """
+    async def arm(self, fault: Fault) -> None:
+        """Have it written down and watched; where that is interrupted, a new one is neither."""
+        is_new = fault.name not in self._faults
         try:
-            await _to_its_end(lambda: self._admit(fault))
+            await in_thread(lambda: self._admit(fault))
         except asyncio.CancelledError:
-            await _to_its_end(lambda: self._release(fault))
+            if is_new:
+                await in_thread(lambda: self._faults.strike(fault))
             raise
-        try:
-            yield
-        except BaseException as error:
-            unclean = _cleanup_failure(error)
-            self._unclean |= unclean is not None
-            if unclean is not None:
-                raise await self._told(fault, unclean) from error
-            # The injector may have failed or been interrupted in its own removal: unless it says
-            # that it is through, believe nothing.
-            through = isinstance(error, ChaosbanditError)
-            if unclean is None and (through or await _to_its_end(lambda: _is_gone(fault))):
-                await _to_its_end(lambda: self._release(fault))
-            raise
-        await _to_its_end(lambda: self._release(fault))
+
+    def resting(self, fault: Fault, rests: bool) -> None:
+        """Tell the watchdog whether no call about the fault is on the wire."""
+        self._faults.resting(fault, rests)
+
+    async def strike(self, fault: Fault, late: Late | None = None) -> None:
+        """Strike it out; with `late` it stays written, and the watchdog looks until then."""
+        await in_thread(lambda: self._faults.strike(fault, late))
+
+    async def failed(self, fault: Fault, error: CleanupError) -> CleanupError:
+        """Leave it to the watchdog from now on, use the bypass once, and tell of both.
+
+        What is said comes before the sentence that introduces the commands.
+        """
+        self._unclean = True
+        listed = "".join(f"\n  {command}" for command in error.commands)
+        message = str(error).removesuffix(listed)
+        bypassed = fault.bypass is not None
+        await in_thread(
+            lambda: self._faults.leave_to_watchdog(fault, message, bypassed=bypassed),
+            interruptible=False,
+        )
+        said = []
+        if bypassed:
+            bypass = in_thread(lambda: run_bypass(fault, message, _BYPASS_S), interruptible=False)
+            said.append(await bypass)
+        if self.alive():
+            said.append(
+                f"The watchdog (process {self._faults.pid}) goes on trying for "
+                f"{UNDO_S / 60:g} minutes; its log is {self._log}."
+            )
+        if message.endswith(":"):
+            before, stop, introduction = message.rpartition(". ")
+            told = f"{before}{stop}{' '.join(said)} {introduction}"
+        else:
+            told = " ".join([f"{message.rstrip('.')}.", *said])
+        return CleanupError(told, error.commands)
+
+    # --- what a run asks --------------------------------------------------------------------------
 
     def alive(self) -> bool:
-        """Whether a watchdog is on duty."""
-        return self._watch is not None and self._watch.alive()
+        """Whether a watchdog is there."""
+        return self._faults.alive()
 
     def watchdog_pid(self) -> int | None:
-        """The process id of the watchdog, if one was started."""
-        return None if self._watch is None else self._watch.pid
+        """The process id of the watchdog that was started last; it may outlive the run."""
+        return self._faults.pid
 
     def lost(self) -> str | None:
         """Why the run no longer has what it claimed, or None while it has."""
         return None if self._lease is None else self._lease.lost()
 
-    async def _told(self, fault: Fault, unclean: CleanupError) -> CleanupError:
-        """The failed clean-up, and who does what about it meanwhile, before the commands."""
-        listed = "".join(f"\n  {command}" for command in unclean.commands)
-        message = str(unclean).removesuffix(listed)
-        said = [] if fault.bypass is None else [await _bypassed(fault, message)]
-        if self.alive():
-            log = self._ledger.directory / WATCHDOG_LOG
-            said.append(
-                f"The watchdog (process {self.watchdog_pid()}) goes on trying for "
-                f"{UNDO_S / 60:g} minutes; its log is {log}."
-            )
-        if message.endswith(":"):  # the last sentence introduces the commands
-            before, stop, introduction = message.rpartition(". ")
-            told = f"{before}{stop}{' '.join(said)} {introduction}"
-        else:
-            told = " ".join([f"{message.rstrip('.')}.", *said])
-        return CleanupError(told, unclean.commands)
+    def watched(self) -> str | None:
+        """A sentence on what stays watched although it is gone, and until when; None if nothing."""
+        found = self._faults.late()
+        if not found:
+            return None
+        proxies = ", ".join(sorted({fault.proxy for fault, _ in found}))
+        until_s = time.time() + max(left_s(late) for _, late in found)
+        return (
+            f"The watchdog (process {self._faults.pid}) keeps watching {proxies} until "
+            f"{time.strftime('%H:%M:%SZ', time.gmtime(until_s))}, since a call to Toxiproxy went "
+            "unanswered."
+        )
+
+    # --- the event loop's part --------------------------------------------------------------------
 
     async def _touch(self) -> None:
         """Tell the watchdog that this event loop is not stuck."""
         while True:
-            if self._watch is not None:
-                self._watch.touch()
+            if self._faults.link is not None:
+                self._faults.link.touch()
             await asyncio.sleep(_TOUCH_S)
 
     async def _renew(self, lease: Lease) -> None:
@@ -181,37 +188,44 @@ class RunGuard:
                 continue
             wait_s = self._renew_s
             try:
-                await _to_its_end(lease.renew)
-            except (HarnessError, OSError):  # `lost` and the next `guard` tell of it
+                await in_thread(lease.renew)
+            except (HarnessError, OSError):  # `lost` and the next `arm` tell of it
                 wait_s /= 10
             due_s = time.monotonic() + wait_s
 
     async def _leave(self) -> None:
         try:
-            await _ended(self._renewing)
+            for renewing in self._tasks[1:]:
+                await _ended(renewing)
             # Of a server that could not even be cleaned up nobody waits: the watchdog has it all.
             if self._lease is not None:
                 leave = self._lease.leave if self._unclean else self._lease.release
                 await asyncio.to_thread(leave)
         finally:
             await asyncio.to_thread(self._end)
-            await _ended(self._touching)
+            for touching in self._tasks[:1]:
+                await _ended(touching)
+
+    # --- in threads -------------------------------------------------------------------------------
+
+    @property
+    def _log(self) -> Path:
+        return self._ledger.directory / WATCHDOG_LOG
 
     def _begin(self) -> None:
-        with self._turn:
-            try:
-                self._ledger.prepare()
-                self._lock_file = self._locked()
-                if self._claim is not None:
-                    self._claims.take(self._claim)
-            except OSError as error:
-                raise HarnessError(
-                    f"found the fault ledger {self._ledger.directory} not usable ({error}), "
-                    "wanted a directory we can write to"
-                ) from error
+        try:
+            self._ledger.prepare()
+            self._lock_file = self._locked()
             if self._claim is not None:
-                self._lease = self._lease_on(self._claim)
-            self._start_watch()
+                self._locks.take(self._claim)
+        except OSError as error:
+            raise HarnessError(
+                f"found the fault ledger {self._ledger.directory} not usable ({error}), "
+                "wanted a folder that this user alone can write to"
+            ) from error
+        if self._claim is not None:
+            self._lease = self._lease_on(self._claim)
+        self._faults.begin()
 
     def _locked(self) -> FileIO:
         path = self._ledger.lock_path(self._run)
@@ -228,138 +242,31 @@ class RunGuard:
             return Lease(
                 self._run,
                 claim,
-                write=self._arm,
-                strike=self._release,
+                write=self._faults.arm,
+                rests=lambda fault: self._faults.resting(fault, True),
+                strike=self._faults.strike,
                 duration_s=self._lease_s,
             )
         except ValueError as error:
             raise HarnessError(f"no lease can be taken: {error}") from error
 
-    def _start_watch(self) -> Watch:
-        log = self._ledger.directory / WATCHDOG_LOG
-        locks = [self._ledger.lock_path(self._run), *self._claims.paths()]
-        self._watch = watch = Watch(log, self._ttl_s, self._start_s, self._ack_s, locks)
-        for fault in self._open.values():
-            if parse_lease(fault.name) is None or fault.expires_epoch_s > time.time():
-                self._hand_over(watch, fault)  # a lease out of time is in nobody's way
-        return watch
-
-    def _hand_over(self, watch: Watch, fault: Fault) -> None:
-        dies = fault.server in self._own_servers
-        watch.arm(fault, self._ledger.path(fault.name), server_dies_with_run=dies)
+    def _started_watchdog(self) -> WatchdogLink:
+        locks = [self._ledger.lock_path(self._run), *self._locks.paths()]
+        return WatchdogLink(self._log, self._ttl_s, self._start_s, self._ack_s, locks)
 
     def _admit(self, fault: Fault) -> None:
         if self._lease is not None:
             self._lease.confirm()
-        self._arm(fault)
-
-    def _arm(self, fault: Fault) -> None:
-        with self._turn:
-            self._check(fault)
-            # Watched before it is written: whoever dies in between leaves nothing written either.
-            watch = self._watch
-            if watch is None or not watch.alive():
-                self._let_go(0.0)
-                watch = self._start_watch()
-            self._hand_over(watch, fault)
-            try:
-                dies = fault.server in self._own_servers
-                self._ledger.record(fault, server_dies_with_run=dies)
-            except OSError as error:
-                with suppress(HarnessError):
-                    watch.disarm(fault.name)
-                raise HarnessError(
-                    f"fault {fault.name} could not be written to {self._ledger.directory} "
-                    f"({error}); nothing is injected that is not on disk"
-                ) from error
-            self._open[fault.name] = fault
-
-    def _check(self, fault: Fault) -> None:
-        try:
-            self._ledger.path(fault.name)
-            Control(fault.server)
-        except ValueError as error:
-            raise HarnessError(f"this fault could not be undone: {error}") from error
-
-    def _release(self, fault: Fault) -> None:
-        with self._turn:
-            self._open.pop(fault.name, None)
-            try:
-                self._ledger.strike(fault.name)
-            except OSError as error:
-                raise HarnessError(
-                    f"fault {fault.name} is gone, but not its file in the ledger ({error}); "
-                    "run `chaosbandit clean` when the disk is well again"
-                ) from error
-            if self._watch is not None and self._watch.alive():
-                try:
-                    self._watch.disarm(fault.name)
-                except HarnessError:
-                    return  # it will find nothing to undo; the next guard starts another one
+        self._faults.arm(fault)
 
     def _end(self) -> None:
-        with self._turn:
-            self._let_go(0.0 if self._open else _LEAVE_S)
-            self._claims.release()
-            if self._lock_file is not None:
-                unlock(self._lock_file, self._ledger.lock_path(self._run))
-                self._lock_file = None
-
-    def _let_go(self, wait_s: float) -> None:
-        if self._watch is not None:
-            self._watch.close(wait_s)
-            self._watch = None
+        self._faults.end()
+        self._locks.release()
+        if self._lock_file is not None:
+            unlock(self._lock_file, self._ledger.lock_path(self._run))
+            self._lock_file = None
 
 
-async def _to_its_end(work: Callable[[], _Result]) -> _Result:
-    """Run blocking `work` in a thread and await its end even if cancelled; it has deadlines."""
-    return await _finished(asyncio.to_thread(work))
-
-
-async def _finished(work: Coroutine[Any, Any, _Result]) -> _Result:
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()  # told to nobody else
-        raise cancelled
-    return task.result()
-
-
-async def _ended(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def _bypassed(fault: Fault, why: str) -> str:
-    """Use the operator's bypass and say what came of it."""
-    call = asyncio.ensure_future(
-        asyncio.to_thread(run_bypass, remedy_of(fault), why=why, within_s=_BYPASS_S)
-    )
-    while not call.done():
-        with suppress(asyncio.CancelledError):  # a clean-up that failed outranks it
-            await asyncio.wait([call])
-    return call.result()
-
-
-def _is_gone(fault: Fault) -> bool:
-    control = Control(fault.server)
-    try:
-        confirm(remedy_of(fault), control, time.monotonic() + _CONFIRM_S)
-    except (NotUndoneError, UnansweredError):
-        return False
-    finally:
-        control.close()
-    return True
-
-
-def _cleanup_failure(error: BaseException) -> CleanupError | None:
-    if isinstance(error, BaseExceptionGroup):
-        found = (_cleanup_failure(each) for each in error.exceptions)
-        return next((each for each in found if each is not None), None)
-    return error if isinstance(error, CleanupError) else None
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

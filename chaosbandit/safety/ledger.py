@@ -1,7 +1,8 @@
 """The fault ledger: one small file a fault, on disk before the fault exists and until it is gone.
 
 Any process may read it after a crash, so a damaged file is reported and never in the way. It knows
-nothing of servers; a lock file a run tells whether that run is still alive.
+nothing of servers; a lock file a run tells whether that run is still alive. Standard library only,
+since the watchdog reads faults as they are written here.
 """
 
 from __future__ import annotations
@@ -9,23 +10,32 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chaosbandit.core.model import Bypass, Fault, Toxic
-from chaosbandit.core.names import owner
+from chaosbandit.faults.fault import Bypass, Fault, Toxic
+from chaosbandit.faults.names import owner
 from chaosbandit.safety.durable import is_locked, remove_durably, write_durably
+from chaosbandit.safety.files import is_private, make_private, read_ours
 
-_VERSION = 1
+_VERSION = 2
+_FOUND = 60  # characters of what is wrong in a file
+_FORMER = (
+    "it is of chaosbandit 0.1.0: run `chaosbandit clean` of that version, or see that the server "
+    "shows no proxy whose name begins with `cb.` or `cb-`, and delete the file"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fault that was written down and not struck out."""
+    """One fault that was written down and not struck out.
+
+    Only a trusted one was surely written by this user: others have neither `bypass` nor `check`.
+    """
 
     fault: Fault
-    server_dies_with_run: bool = False
+    trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class FaultLedger:
     """The faults written down in `directory` (default: `default_directory()`)."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        self.directory = (directory or default_directory()).absolute()
+        self.directory = (directory or default_directory()).resolve()
 
     def path(self, name: str) -> Path:
         """The file of the fault `name`.
@@ -69,7 +79,7 @@ class FaultLedger:
             ValueError: the name is not one of ours.
         """
         if owner(name) is None:
-            raise ValueError(f"found {name!r} as a fault's name, wanted cb.<run>.<expiry>.<n>.<x>")
+            raise ValueError(f"found {name!r} as a fault's name, wanted cb.<run>.<expiry>.<n>")
         return self.directory / f"{name}.json"
 
     def lock_path(self, run: str) -> Path:
@@ -77,18 +87,18 @@ class FaultLedger:
         return self.directory / f"run-{run}.lock"
 
     def prepare(self) -> None:
-        """Make the directory."""
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the directory, for this user alone.
 
-    def record(self, fault: Fault, *, server_dies_with_run: bool = False) -> Path:
+        Raises:
+            OSError: it cannot be made, or others could write there.
+        """
+        make_private(self.directory)
+
+    def record(self, fault: Fault) -> Path:
         """Write a fault down; when this returns it survives a crash of the host."""
         path = self.path(fault.name)
         self.prepare()
-        content = {
-            "version": _VERSION,
-            "server_dies_with_run": server_dies_with_run,
-            "fault": fault_to_json(fault),
-        }
+        content = {"version": _VERSION, "fault": fault_to_json(fault)}
         write_durably(path, json.dumps(content, indent=1) + "\n")
         return path
 
@@ -100,13 +110,14 @@ class FaultLedger:
         """Every fault still written down, and every file that cannot be read."""
         entries: list[Entry] = []
         damaged: list[Damaged] = []
+        private = is_private(self.directory)
         for path in sorted(self.directory.glob("cb[.-]*.json")):
             try:
-                entries.append(_read(path))
+                entries.append(_read(path, private))
             except FileNotFoundError:
                 continue  # struck out by its owner between listing and reading
-            except (OSError, ValueError) as error:
-                damaged.append(Damaged(path, str(error)))
+            except (OSError, ValueError, RecursionError) as error:
+                damaged.append(Damaged(path, getattr(error, "strerror", None) or str(error)))
         return Entries(tuple(entries), tuple(damaged))
 
     def is_alive(self, run: str) -> bool:
@@ -133,19 +144,15 @@ def fault_from_json(content: object) -> Fault:
         ValueError: it says which field is missing or of the wrong kind.
     """
     fields = _object(content, "fault")
-    toxics = _field(fields, "toxics", list)
-    restores = _field(fields, "restores", str, type(None))
+    texts = ("run", "server", "name", "proxy", "listen", "upstream")
     return Fault(
-        run=_field(fields, "run", str),
-        server=_field(fields, "server", str),
-        name=_field(fields, "name", str),
-        listen=_field(fields, "listen", str),
-        upstream=_field(fields, "upstream", str),
-        restores=restores,
+        **{name: _field(fields, name, str) for name in texts},
         expires_epoch_s=_field(fields, "expires_epoch_s", int),
-        toxics=tuple(_toxic(_object(toxic, "toxic")) for toxic in toxics),
+        toxics=tuple(_toxic(_object(toxic, "toxic")) for toxic in _field(fields, "toxics", list)),
+        owned=fields.get("owned") is True,
         check=_field({"check": None, **fields}, "check", str, type(None)),
         bypass=_bypass({"bypass": None, **fields}),
+        dies_with_run=fields.get("dies_with_run") is True,
     )
 
 
@@ -163,17 +170,31 @@ def _toxic(fields: Mapping[str, Any]) -> Toxic:
         attributes={name: _field(attributes, name, int) for name in attributes},
         stream=_field(fields, "stream", str),
         toxicity=float(_field(fields, "toxicity", int, float)),
+        name=_field(fields, "name", str),
     )
 
 
-def _read(path: Path) -> Entry:
-    content = _object(json.loads(path.read_text(encoding="utf-8")), "file")
+def _read(path: Path, private: bool) -> Entry:
+    text, ours = read_ours(path)
+    content = _object(json.loads(text), "file")
+    if content.get("version") == 1:
+        raise ValueError(_FORMER)
     if content.get("version") != _VERSION:
-        raise ValueError(f"found version {content.get('version')!r}, wanted {_VERSION}")
+        raise ValueError(f"found version {_shown(content.get('version'))}, wanted {_VERSION}")
     fault = fault_from_json(content.get("fault"))
-    if f"{fault.name}.json" != path.name or owner(fault.name) is None:
-        raise ValueError(f"found fault {fault.name!r}, wanted the one its file is named after")
-    return Entry(fault, content.get("server_dies_with_run") is True)
+    if f"{fault.name}.json" != path.name:
+        raise ValueError(f"found fault {_shown(fault.name)}, wanted the one in the file's name")
+    for name in _deleted(fault):
+        if owner(name) != fault.run:
+            raise ValueError(f"found {_shown(name)}, wanted only names of run {_shown(fault.run)}")
+    if private and ours:
+        return Entry(fault)
+    return Entry(replace(fault, bypass=None, check=None), trusted=False)
+
+
+def _deleted(fault: Fault) -> list[str]:
+    """All that may be deleted when this fault is undone: whoever wrote it may have wanted more."""
+    return [fault.name, *fault.toxic_names, *([fault.proxy] if fault.owned else [])]
 
 
 def _object(value: object, what: str) -> Mapping[str, Any]:
@@ -185,6 +206,10 @@ def _object(value: object, what: str) -> Mapping[str, Any]:
 def _field(fields: Mapping[str, Any], name: str, *kinds: type) -> Any:
     value = fields.get(name, ...)
     if isinstance(value, bool) or not isinstance(value, kinds):
-        found = "nothing" if value is ... else repr(value)
+        found = "nothing" if value is ... else _shown(value)
         raise ValueError(f"{name}: found {found}, wanted {kinds[0].__name__}")
     return value
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_FOUND]

@@ -3,9 +3,17 @@
 Run as a file, `python -I -S watchdog.py <socket fd> <ttl_s> <log file> <lock file>...`, in a
 session of its own. The lock files are the run's and go when nobody holds them any more.
 It must start fast and survive whatever kills the run, so it never imports the package proper, only
-the standard library and the few files beside it that need nothing else.
+the standard library and files of `faults`, `toxiproxy` and this folder that need nothing else.
 
-Lines of JSON on the socket: `arm` and `disarm` are answered by `ack` (or `refused`), `beat` is not.
+Lines of JSON on the socket, each about one fault:
+
+    arm {fault, ledger}                       it may be put on its server from now on     -> ack
+    rests {name, rests}                       whether no call about it is on the wire
+    late {fault, ledger, for_s, closes}       gone, but a call may arrive for so long     -> ack
+    undo {name, why, bypassed}                the run could not; whether it used the bypass
+    disarm {name}                             gone, verified                              -> ack
+    beat {}                                   the run goes on
+
 The end of the stream means the run is gone; silence longer than the ttl, that it is stuck.
 """
 
@@ -27,7 +35,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaosbandit.safety.armed import Armed
+    from chaosbandit.safety.watchdog_fault import ArmedFault
 
 _TICK_S = 1.0
 _READ_BYTES = 65536
@@ -44,7 +52,7 @@ class Watchdog:
         self._run = run
         self._ttl_s = ttl_s
         self._log = log
-        self._armed: dict[str, Armed] = {}
+        self._armed: dict[str, ArmedFault] = {}
         self._heard_s = time.monotonic()
         self._unread = b""
 
@@ -63,10 +71,14 @@ class Watchdog:
 
     def undo_all(self, why: str) -> bool:
         """Undo every armed fault from now on, all at once; True when none of them is left."""
-        for armed in self._armed.values():
-            armed.undo(why)
-        undone = [armed.wait() for armed in self._armed.values()]
-        return all(undone)
+        from chaosbandit.toxiproxy.undo import Way
+
+        hurting_first = sorted(self._armed.values(), key=lambda armed: not armed.fault.toxics)
+        for armed in hurting_first:
+            if not armed.only_looks:
+                armed.undo(why, Way.CUT)
+        gone = [armed.wait() for armed in hurting_first]
+        return all(gone)
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -74,19 +86,24 @@ class Watchdog:
         return max(0.0, min([_TICK_S, *(at_s - now_s for at_s in due_s)]))
 
     def _look_at_clocks(self, now_s: float) -> None:
-        silent = now_s >= self._heard_s + self._ttl_s
-        why = f"nothing heard from the run for {self._ttl_s:g} s"
-        for armed in self._armed.values():
-            if now_s >= self._due_s(armed):
-                armed.undo(why if silent else "the fault has outlived its time")
+        from chaosbandit.toxiproxy.undo import Way
 
-    def _due_s(self, armed: Armed) -> float:
+        silent = now_s >= self._heard_s + self._ttl_s
+        for armed in self._armed.values():
+            if now_s < self._due_s(armed):
+                continue
+            if silent:
+                armed.undo(f"nothing heard from the run for {self._ttl_s:g} s", Way.CUT)
+            else:
+                armed.undo("the fault has outlived its time", Way.QUIET)
+
+    def _due_s(self, armed: ArmedFault) -> float:
         """When `armed` must be undone if nothing more is heard.
 
         It stays armed afterwards: a run that was only stuck may wake up and still inject what it
         was told to be guarded. So what was undone before the last word of the run does not count.
         """
-        if armed.busy():
+        if armed.busy() or armed.only_looks:
             return math.inf
         if armed.undone_s >= armed.expires_s:
             return math.inf  # nobody may inject it any more, and the run's end undoes it again
@@ -108,76 +125,60 @@ class Watchdog:
         return True
 
     def _obey(self, message: dict[str, Any]) -> None:
-        if message["do"] == "arm":
-            self._arm(message)
-        elif message["do"] == "disarm":
-            armed = self._armed.pop(message["name"], None)
-            if armed is not None:
-                armed.stop()
-            self._answer({"ack": message["name"]})
+        from chaosbandit.toxiproxy.undo import Way
 
-    def _arm(self, message: dict[str, Any]) -> None:
-        from chaosbandit.safety.armed import Armed
-        from chaosbandit.safety.restore import Remedy
+        named = self._armed.get(message.get("name", ""))
+        match message["do"]:
+            case "arm":
+                self._answer(self._arm(message).fault.name)
+            case "late":
+                armed = self._armed.get(message["fault"]["name"]) or self._arm(message)
+                armed.look(time.monotonic() + message["for_s"], closes=message["closes"])
+                self._answer(armed.fault.name)
+            case "disarm":
+                self._stop(message["name"])
+                self._answer(message["name"])
+            case "rests" if named is not None:
+                named.rests = message["rests"]
+            case "undo" if named is not None:
+                named.undo(message["why"], Way.CUT, bypassed=message["bypassed"])
 
-        fault = message["fault"]
-        bypass = fault["bypass"]
-        left_s = fault["expires_epoch_s"] - time.time()
-        if _hurts_nobody(fault):
-            left_s = math.inf  # it lives as long as its run, which beats and holds a lease
-        if left_s <= 0:
-            self._answer({"refused": fault["name"], "why": "its expiry is in the past"})
-            return
-        remedy = Remedy(
-            server=fault["server"],
-            name=fault["name"],
-            listen=fault["listen"],
-            upstream=fault["upstream"],
-            restores=fault["restores"],
-            toxics=tuple(message["toxics"]),
-            server_dies_with_run=message["server_dies_with_run"],
-            check=fault["check"],
-            bypass=tuple(bypass) if isinstance(bypass, list) else bypass,
-        )
-        before = self._armed.pop(remedy.name, None)
-        if before is not None:
-            before.stop()
-        expires_s = time.monotonic() + left_s
-        self._armed[remedy.name] = Armed(remedy, Path(message["ledger"]), expires_s, self.note)
-        self._answer({"ack": remedy.name})
+    def _arm(self, message: dict[str, Any]) -> ArmedFault:
+        from chaosbandit.safety.ledger import fault_from_json
+        from chaosbandit.safety.watchdog_fault import ArmedFault
 
-    def _answer(self, message: dict[str, Any]) -> None:
-        try:
-            self._run.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            return  # the run is gone; the next read says so
+        fault = fault_from_json(message["fault"])
+        self._stop(fault.name)
+        self._armed[fault.name] = ArmedFault(fault, Path(message["ledger"]), self.note)
+        return self._armed[fault.name]
+
+    def _stop(self, name: str) -> None:
+        armed = self._armed.pop(name, None)
+        if armed is not None:
+            armed.stop()
+
+    def _answer(self, name: str) -> None:
+        with suppress(OSError):  # the run is gone; the next read says so
+            self._run.sendall(json.dumps({"ack": name}).encode() + b"\n")
 
     def note(self, text: str) -> None:
         """Append to the log file, which exists only if there was something to say."""
+        from chaosbandit.safety.files import open_ours
+
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        try:
-            with self._log.open("a", encoding="utf-8") as file:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with suppress(OSError):  # nowhere left to say it; the exit code remains
+            with os.fdopen(open_ours(self._log, flags), "a", encoding="utf-8") as file:
                 file.write(f"{moment} watchdog {os.getpid()}: {text}\n")
-        except OSError:
-            return  # nowhere left to say it; the exit code remains
-
-
-def _hurts_nobody(fault: dict[str, Any]) -> bool:
-    """Whether it is a path without a dose beside the operator's proxy, and no lease."""
-    from chaosbandit.core.names import parse_lease
-
-    return not (fault["toxics"] or fault["restores"] or parse_lease(fault["name"]))
 
 
 def _stand_in_for_packages() -> None:
-    """Let the files beside this one be imported by name without running the packages' own code."""
-    here = Path(__file__).resolve().parent
-    root = here.parent
-    parts = {"chaosbandit": root, "chaosbandit.core": root / "core", "chaosbandit.safety": here}
-    for name, path in parts.items():
-        package = ModuleType(name)
-        package.__path__ = [str(path)]
-        sys.modules[name] = package
+    """Let files of the package be imported by name without running the packages' own code."""
+    root = Path(__file__).resolve().parents[1]
+    for part in ("", "faults", "safety", "toxiproxy"):
+        package = ModuleType(".".join(filter(None, ("chaosbandit", part))))
+        package.__path__ = [str(root / part)]
+        sys.modules[package.__name__] = package
 
 
 def main(descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]) -> int:
@@ -192,7 +193,7 @@ def main(descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]) -> int
             with suppress(OSError):  # the run is gone already; the first read says so
                 run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
             _stand_in_for_packages()
-            import chaosbandit.safety.armed  # noqa: F401  loaded now: there is no time later
+            import chaosbandit.safety.watchdog_fault  # noqa: F401  now: there is no time later
             from chaosbandit.safety.durable import remove_unlocked
 
             clean = watchdog.watch()

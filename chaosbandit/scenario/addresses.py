@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from chaosbandit.core.model import Bypass
 from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.faults.fault import Bypass
 from chaosbandit.scenario.spelling import WantedError, text
 
 HOST_PORT_PATTERN = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"

@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from chaosbandit.core import model, policies, topology
+from chaosbandit.core import policies, topology
 from chaosbandit.core.slo import SLI
+from chaosbandit.faults import fault
 from chaosbandit.scenario import addresses, conditions, spelling
 from chaosbandit.scenario.spelling import Amount, WantedError
 
@@ -122,7 +123,7 @@ NumberedUrl = Annotated[str, reads(addresses.numbered_url), _URL]
 ListenAddress = Annotated[str | None, reads(addresses.host_port), _ADDRESS]
 CheckUrl = Annotated[str | None, reads(addresses.url), _URL]
 Bypass = Annotated[
-    model.Bypass | None,
+    fault.Bypass | None,
     reads(addresses.bypass),
     WithJsonSchema(
         {

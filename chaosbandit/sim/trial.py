@@ -30,7 +30,7 @@ from chaosbandit.core.campaign import (
     measured,
 )
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Dose, Expose, Health, Purpose, Stop, Validity, Variant
+from chaosbandit.core.model import Dose, Expose, Health, Phase, Purpose, Stop, Validity, Variant
 from chaosbandit.core.policies import Policy
 from chaosbandit.core.policies import policy as policy_of
 from chaosbandit.core.replay import decide
@@ -293,7 +293,7 @@ class _Trial:
         if samples == 0:
             return
         bad = self.draw(variant, samples, self.rng)
-        self.campaign = charged(self.campaign, bad)
+        self.campaign = charged(self.campaign, bad, Phase.WARMUP)
         spoilt = np.asarray(bad.any(axis=1))
         self.now_s += max(toll.warmup_s, samples * self._apart_s(variant, spoilt))
 
@@ -301,7 +301,7 @@ class _Trial:
         """Requests without a fault, which are charged as well."""
         if samples:
             bad = self.rng.random(samples)[:, None] < self.control
-            self.campaign = charged(self.campaign, bad)
+            self.campaign = charged(self.campaign, bad, Phase.WASHOUT)
         self.now_s += lasts_s
 
     def _end_exposure(self) -> None:

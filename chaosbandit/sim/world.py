@@ -11,7 +11,14 @@ import asyncio
 import heapq
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,12 +26,13 @@ import numpy as np
 
 from chaosbandit._version import __version__
 from chaosbandit.core.campaign import Campaign, RunStarted
-from chaosbandit.core.model import Fault, Health, Outcome, Route, Sample, Variant
+from chaosbandit.core.model import Health, Outcome, Route, Sample, Variant
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.engine import Engine
-from chaosbandit.errors import CleanupError
-from chaosbandit.ports import Feed, Injected, Signal, Sink
+from chaosbandit.faults.fault import Fault
+from chaosbandit.faults.names import Kind, written
+from chaosbandit.ports import Aftermath, Feed, Injected, Signal, Sink
 from chaosbandit.sim.targets import Asked, Target
 from chaosbandit.sim.targets import Response as Response
 
@@ -49,6 +57,8 @@ class World:
     timeout_s: float = math.inf  # of one request, from its intended start
     max_in_flight: int | None = None  # requests per route that the prober's pool can carry
     lag_s: Callable[[int], float] = lambda in_flight: 0.0  # how late the prober sends, by its load
+    disturbed: Callable[[float], Sequence[str]] = lambda severity: ()  # what a read-back finds
+    others: str | None = None  # what somebody else did to the proxy
     witness: Callable[[Sample], bool] | None = None  # hears all that completes; True: Ctrl-C
     _seq: int = 0
     _in_flight: Counter[Route] = field(default_factory=Counter)
@@ -68,51 +78,63 @@ class World:
         """Let time pass."""
         self.time_s += duration_s
 
-    # Injector and Safety
+    # Injector
 
     async def preflight(self) -> str:
         """Always in order."""
         return "simulated"
 
-    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
-        """As in `canary`: severity 0 needs no fault."""
-        if variant is None:
-            return None
-        name = f"cb.simulated.{expires_epoch_s}.{n}.{variant.proxy}"
+    @asynccontextmanager
+    async def _paths(self) -> AsyncIterator[Mapping[Route, str]]:
+        try:
+            yield {}
+        finally:
+            await self.take_off()
+
+    def paths(self) -> AbstractAsyncContextManager[Mapping[Route, str]]:
+        """As in `canary`: none of our own."""
+        return self._paths()
+
+    def plan(self, variant: Variant) -> Fault:
+        """The fault that stands, if any, with other toxics."""
         self._planned = variant.severity
-        return Fault("simulated", "", name, "", "", variant.proxy, expires_epoch_s, variant.toxics)
+        if self._standing is None:
+            self._faults += 1
+            expires = int(self.epoch_s() + 120.0)
+            name = written(Kind.TOXIC, "simulated", expires, n=self._faults)
+            return Fault("simulated", "", name, variant.proxy, "", "", expires, variant.toxics)
+        return replace(self._standing, toxics=variant.toxics)
 
     _planned: float = 0.0
+    _faults: int = 0
+    _standing: Fault | None = None
 
     @asynccontextmanager
     async def _inject(self, fault: Fault) -> AsyncIterator[Injected]:
-        self.calls.append(f"inject {fault.name}")
-        self.severity = self._planned
+        self.calls.append(f"{'inject' if self._standing is None else 'update'} {fault.name}")
+        self._standing, self.severity = fault, self._planned
         try:
-            yield Injected()
+            yield Injected(self._read_back)
         finally:
             self.severity = 0.0
-            self.calls.append(f"remove {fault.name}")
+            self.calls.append(f"soften {fault.name}")
+
+    async def _read_back(self) -> Sequence[str]:
+        return self.disturbed(self.severity)
 
     def inject(self, fault: Fault) -> AbstractAsyncContextManager[Injected]:
         """The canary is sick while this is entered."""
         return self._inject(fault)
 
-    @asynccontextmanager
-    async def _guard(self, fault: Fault) -> AsyncIterator[None]:
-        self.calls.append(f"record {fault.name}")
-        try:
-            yield
-        except CleanupError:
-            raise
-        except BaseException:
-            self.calls.append(f"strike {fault.name}")
-            raise
-        self.calls.append(f"strike {fault.name}")
-
-    def guard(self, fault: Fault) -> AbstractAsyncContextManager[None]:
+    async def take_off(self) -> None:
         """Notes the order of calls."""
-        return self._guard(fault)
+        if self._standing is not None:
+            self.calls.append(f"remove {self._standing.name}")
+            self._standing = None
+
+    def aftermath(self) -> Aftermath:
+        """Nothing was ever cut here."""
+        return Aftermath(others=self.others)
 
     # Prober
 
@@ -218,7 +240,6 @@ def simulate_campaign(
         clock=world,
         injector=world,
         prober=world,
-        safety=world,
         sinks=sinks,
     )
 

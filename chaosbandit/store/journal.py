@@ -1,6 +1,6 @@
 """The journal: append-only JSON Lines of a run's events, the only truth about it.
 
-Every event is one line `{"v": 1, "type": ..., fields}` written before the engine acts on it. This
+Every event is one line `{"v": 2, "type": ..., fields}` written before the engine acts on it. This
 module knows files and lines; what events mean is `core.campaign`'s business, and values that came
 from the environment (expanded secrets) never reach it because no event carries them.
 """
@@ -21,7 +21,7 @@ from chaosbandit.core.campaign import Campaign, Event, ExposureStarted, Stopped
 from chaosbandit.errors import HarnessError, UsageError
 from chaosbandit.store.codec import CodecError, decode, encode
 
-VERSION = 1
+VERSION = 2  # 1 was written until 0.1.0
 _TYPES: dict[str, type[Event]] = {each.__name__: each for each in get_args(Event)}
 _MUST_SURVIVE = (ExposureStarted, Stopped)  # on disk, not just on its way, before we go on
 _log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""`clean` as a command; what it does to faults is tested in tests/safety."""
+"""`clean` as a command; what it does to faults is tested in tests/cleaning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.core.names import fault_name
+from chaosbandit.faults.names import Kind, written
 from tests.e2e.runs import chaosbandit, proxies
 from tests.servers import running_server
 
@@ -21,13 +21,14 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 
 def test_a_leftover_is_undone_and_others_are_not_touched(tmp_path: Path) -> None:
-    ours = fault_name("abcdefgh", int(time.time()) - 5, 1, "shop", stands_in=False)
+    ours = written(Kind.PATH, "abcdefgh", int(time.time()) - 5, n=1)
     with running_server("embedded") as url:
         for name in (ours, "theirs"):
             _create(url, name)
         arguments = ["clean", "--toxiproxy", url]
         dry = chaosbandit(tmp_path, *arguments, "--dry-run").told(7)
-        assert f"would be undone: {ours} at {url}" in dry.out
+        assert f"would be undone: {ours} at {url}; by:" in dry.out
+        assert f"curl -sS -m 40 {url}/proxies/{ours} -X DELETE" in dry.out
         report = json.loads(chaosbandit(tmp_path, *arguments, "--dry-run", "--json").told(7).out)
         assert (report["exit_code"], report["confirmed"], report["dry_run"]) == (7, False, True)
         assert [one["name"] for one in report["would_undo"]] == [ours]
@@ -38,7 +39,7 @@ def test_a_leftover_is_undone_and_others_are_not_touched(tmp_path: Path) -> None
 
 
 def test_the_report_as_json(tmp_path: Path) -> None:
-    ours = fault_name("abcdefgh", int(time.time()) + 500, 1, "shop", stands_in=False)
+    ours = written(Kind.PATH, "abcdefgh", int(time.time()) + 500, n=1)
     with running_server("embedded") as url:
         _create(url, ours)
         arguments = ["clean", "--json", "--toxiproxy", url]
@@ -98,8 +99,8 @@ WATCHED = ["--watch", "--expired", "--toxiproxy", "http://127.0.0.1:1"]
         ([*WATCHED, "--json"], "with --dry-run or --json"),
         ([*WATCHED, "--dry-run"], "with --dry-run or --json"),
         ([*WATCHED, "--every", "10"], "a bare number has no unit"),
-        ([*WATCHED, "--every", "0.5s"], "wanted 1s to 1h"),
-        ([*WATCHED, "--every", "2h"], "wanted 1s to 1h"),
+        ([*WATCHED, "--every", "0.5s"], "wanted 1s to 3m"),
+        ([*WATCHED, "--every", "4m"], "wanted 1s to 3m"),
         ([*WATCHED, "--ledger", "/dev/null"], "wanted a directory"),
         ([*WATCHED, "--ledger", "/proc/no-such-ledger"], "found no --ledger"),
     ],

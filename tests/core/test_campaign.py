@@ -108,7 +108,7 @@ def test_steady_samples_are_kept_per_route_and_charged() -> None:
     campaign = fold(start(), seen(None, False, True, phase=Phase.STEADY), checks)
     assert [each.seq for each in campaign.steady_samples[Route.CANARY]] == [0, 1]
     assert len(campaign.steady_checks["inventory"]) == 1
-    assert campaign.tallies[Route.CANARY] == Tally(2, (1,), 1)
+    assert campaign.tallies[Route.CANARY] == Tally(2, (1,), 1, {Phase.STEADY: 1})
     assert campaign.budget_left() == 999
 
 
@@ -318,7 +318,7 @@ def test_every_bad_canary_sample_is_charged_whatever_it_was_sent_for(phase: Phas
         opened(start(), 3, Purpose.SEARCH), seen(number, True, False, True, phase=phase)
     )
     assert campaign.budget_left() == 998
-    assert campaign.tallies[Route.CANARY] == Tally(3, (2,), 2)
+    assert campaign.tallies[Route.CANARY] == Tally(3, (2,), 2, {phase: 2})
 
 
 @pytest.mark.parametrize("route", [Route.CONTROL, Route.CHECK])

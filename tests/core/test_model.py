@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from chaosbandit.core.model import Bracket, Outcome, Purpose, Route, Toxic, VerdictKind
+from chaosbandit.core.model import Bracket, Outcome, Purpose, Route, VerdictKind
 from tests.simulated import sample
 
 
@@ -16,11 +16,6 @@ def test_records_do_not_change() -> None:
 def test_lag_is_how_much_later_than_intended_a_sample_was_sent() -> None:
     assert sample(50, lag_s=0.003).lag_s == pytest.approx(0.003)
     assert sample(50).lag_s == 0.0
-
-
-def test_a_toxic_is_named_as_the_server_would_name_it() -> None:
-    assert Toxic("latency", {}).name == "latency_downstream"
-    assert Toxic("limit_data", {}, "upstream", 0.1).name == "limit_data_upstream"
 
 
 def test_a_bracket_knows_nothing_at_first() -> None:

@@ -16,10 +16,12 @@ from chaosbandit.cli.examining import doctor
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.doctor.asking import Answer
 from chaosbandit.doctor.findings import Finding
-from chaosbandit.doctor.servers import Shown
+from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.doctor.subject import Subject
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.toxiproxy.wire import ProxyRecord
+from chaosbandit.toxiproxy.calls import Reply
+from chaosbandit.toxiproxy.listing import Listing
+from chaosbandit.toxiproxy.records import ProxyRecord
 
 URL = "http://127.0.0.1:8474"
 _COMMAND = re.compile(r"`chaosbandit ([a-z]+)([^`]*)`")
@@ -36,20 +38,25 @@ def subject(folder: Path, scenario: Scenario | None = None, **changes: Any) -> S
     return Subject(scenario=scenario, **{**given, **changes})
 
 
-def answer(text: str = '{"version": "2.12.0"}', status: int = 200, ahead_s: float = 0.0) -> Answer:
+def answer(ahead_s: float = 0.0) -> Answer:
     """An answer given just now by a server whose clock is `ahead_s` ahead."""
     now_s = time.time()
-    return Answer(status, text, float(int(now_s + ahead_s)), now_s - 0.002, now_s)
+    return Answer(200, "", float(int(now_s + ahead_s)), now_s - 0.002, now_s)
 
 
-def shown(*records: ProxyRecord, url: str = URL, **changes: Any) -> Shown:
+def version(text: str = '{"version": "2.12.0"}') -> Reply:
+    """What a server says of its version."""
+    return Reply(200, text)
+
+
+def shown(*records: ProxyRecord, url: str = URL, **changes: Any) -> ServerAnswer:
     """What a healthy server with these proxies shows."""
     given: dict[str, Any] = {
-        "version": answer(),
+        "version": version(),
         "calls_s": (0.001,) * 5,
-        "proxies": {record.name: record for record in records},
+        "listing": Listing(url, {record.name: record for record in records}),
     }
-    return Shown(url, **{**given, **changes})
+    return ServerAnswer(url, **{**given, **changes})
 
 
 def levels(findings: Iterable[Finding]) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.core.model import Bypass
 from chaosbandit.doctor.bypasses import findings
 from chaosbandit.doctor.findings import Finding
+from chaosbandit.faults.fault import Bypass
 from tests.doctor.looking import levels
 from tests.simulated import scenario
 

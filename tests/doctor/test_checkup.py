@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ from chaosbandit.doctor.checkup import examine
 from chaosbandit.doctor.findings import Finding, ok
 from chaosbandit.doctor.subject import Subject
 from chaosbandit.errors import HarnessError
+from tests.doctor.faults import listed, put_on
 from tests.doctor.looking import levels, one, subject
 from tests.e2e.runs import listener
 from tests.fake_api import constant, fake_api, raw
@@ -48,16 +50,15 @@ def test_with_nothing_named(tmp_path: Path) -> None:
 
 
 def test_a_server_of_each_kind(toxiproxy_url: str, tmp_path: Path) -> None:
-    with operator_path(toxiproxy_url) as path:
-        leftover = path.fault(expires_in_s=-100.0)
-        path.inject(leftover, until="dosed")
-        before = path.show(leftover.name), path.show(), path.names()
+    with operator_path(toxiproxy_url) as proxy:
+        put_on(proxy, proxy.fault(expires_in_s=-100.0))
+        before = listed(proxy)
         found = examined(subject(tmp_path, servers=(toxiproxy_url,)))
         levels(found)
         assert one(found, "toxiproxy").level == one(found, "clock skew").level == "ok"
         assert one(found, "leftovers").level == "fail"
         assert one(found, "sweeper").level == "note"
-        assert (path.show(leftover.name), path.show(), path.names()) == before
+        assert listed(proxy) == before
 
 
 def test_a_skewed_server_and_a_skewed_target(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_servers_of_the_ledger_are_looked_at_for_leftovers(
         here = subject(tmp_path)
         fault = path.fault()
         here.ledger.record(fault)
-        path.inject(fault)
+        put_on(path, fault)
         found = one(examined(here), "leftovers")
         assert found.do == f"run `chaosbandit clean --toxiproxy {toxiproxy_url}`"
         far = replace(here, far=frozenset({"127.0.0.1"}))
@@ -180,13 +181,37 @@ def test_a_leftover_comes_before_the_target_and_is_told_once(
         here = subject(tmp_path)
         fault = path.fault()
         here.ledger.record(fault)
-        path.inject(fault)
+        put_on(path, fault)
         found = examined_behind(path, tmp_path)
     assert one(found, "target").do == "first mend the leftovers, then look again"
     assert one(found, "dependency").do == "first mend the leftovers, then look again"
     assert one(found, "leftovers").do == f"run `chaosbandit clean --toxiproxy {toxiproxy_url}`"
     assert [each.check for each in found if fault.name in each.found] == ["leftovers"]
     assert "proxy inventory" not in {each.check for each in found}
+
+
+def test_what_nothing_shows_is_said_of_a_scenario_on_the_operator_path(
+    toxiproxy_url: str, tmp_path: Path
+) -> None:
+    with operator_path(toxiproxy_url) as path:
+        assert one(examined_behind(path, tmp_path), "slow readers").level == "note"
+
+
+def test_a_frozen_server_is_not_to_be_restarted_under_a_run(
+    toxiproxy_url: str, tmp_path: Path
+) -> None:
+    with operator_path(toxiproxy_url) as path:
+        here = subject(tmp_path, servers=(toxiproxy_url.replace("127.0.0.1", "localhost"),))
+        here.ledger.record(path.fault())
+        process = listener(toxiproxy_url.removeprefix("http://"))
+        os.kill(process, signal.SIGSTOP)
+        try:
+            with here.ledger.lock_path("run001").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                found = examined(here)
+        finally:
+            os.kill(process, signal.SIGCONT)
+    assert one(found, "toxiproxy").do.startswith("wait for run run001 of this host")
 
 
 def test_another_service_at_the_port_is_told_once(tmp_path: Path) -> None:

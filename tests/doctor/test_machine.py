@@ -17,7 +17,14 @@ import pytest
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.doctor import machine
 from chaosbandit.doctor.findings import ok
-from chaosbandit.doctor.machine import findings, folder, open_files, versions, watchdog
+from chaosbandit.doctor.machine import (
+    findings,
+    folder,
+    open_files,
+    private_folder,
+    versions,
+    watchdog,
+)
 from tests.doctor.looking import levels, one, subject
 from tests.simulated import scenario
 
@@ -57,6 +64,25 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
     found = folder("journals", blocked / "runs")
     assert levels([found]) == ["fail"]
     assert f"{blocked / 'runs'} cannot be written" in found.found
+
+
+def test_a_folder_behind_a_link_is_as_good(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert levels([folder("journals", tmp_path / "link" / "runs")]) == ["ok"]
+
+
+def test_where_others_write_nothing_is_obeyed(tmp_path: Path) -> None:
+    assert levels([private_folder("ledger", tmp_path / "faults")]) == ["ok"]
+    assert list(tmp_path.iterdir()) == []
+    place = tmp_path / "faults"
+    place.mkdir(0o700)
+    assert levels([private_folder("ledger", place)]) == ["ok"]
+    place.chmod(0o777)
+    found = private_folder("ledger", place)
+    assert levels([found]) == ["fail"]
+    assert found.found == f"{place} can be written to by others"
+    assert found.do == f"run `chmod go-w {place}`, or name another folder"
 
 
 def test_a_full_disk_and_a_slow_one_warn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

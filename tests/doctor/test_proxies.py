@@ -9,23 +9,25 @@ from dataclasses import replace
 
 import pytest
 
-from chaosbandit.core.names import fault_name
 from chaosbandit.core.scenario import Proxy, Scenario
 from chaosbandit.doctor.findings import Finding
 from chaosbandit.doctor.proxies import findings
-from chaosbandit.doctor.servers import Shown, look
-from chaosbandit.toxiproxy.wire import ProxyRecord, ToxicRecord
+from chaosbandit.doctor.server_answer import ServerAnswer, look
+from chaosbandit.faults.names import Kind, written
+from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from tests.doctor.faults import put_on
 from tests.doctor.looking import levels, one, shown
 from tests.operator_path import free_port, operator_path
 from tests.simulated import scenario
 
 PROXY = "proxy inventory"
 INVENTORY = ProxyRecord("inventory", "127.0.0.1:2", "127.0.0.1:1")
+SOON = int(time.time()) + 100
 TOXIC = ToxicRecord("theirs", "latency", "downstream", 1.0, {"latency": 5, "jitter": 0})
 
 
-def looked(server: Shown, over: Scenario | None = None) -> list[Finding]:
-    return asyncio.run(findings(server, over or scenario(), time.time()))
+def looked(server: ServerAnswer, over: Scenario | None = None) -> list[Finding]:
+    return findings(server, over or scenario(), time.time())
 
 
 def test_as_wanted() -> None:
@@ -50,10 +52,60 @@ def test_not_as_wanted(record: ProxyRecord | None, said: str, do: str) -> None:
     assert (found.level, said in found.found, do in found.do) == ("fail", True, True), found
 
 
-def test_a_leftover_in_its_place_is_told_as_a_leftover_only() -> None:
-    ours = ProxyRecord(fault_name("run001", 1, 1, "inventory"), "127.0.0.1:2", "127.0.0.1:1")
-    found = looked(shown(replace(INVENTORY, enabled=False), ours))
+@pytest.mark.parametrize("expires", [1, SOON])
+def test_what_is_on_it_or_in_its_place_is_told_as_a_leftover_only(expires: int) -> None:
+    closed = replace(INVENTORY, enabled=False)
+    name = written(Kind.STAND_IN, "run001", expires, proxy="inventory")
+    found = looked(shown(closed, replace(INVENTORY, name=name)))
     assert [finding.check for finding in found] == ["proxies"]
+    toxic = replace(TOXIC, name=written(Kind.TOXIC, "run001", expires))
+    found = looked(shown(replace(closed, toxics=(toxic,))))
+    assert [finding.check for finding in found] == ["proxies"]
+
+
+LEASE = ProxyRecord(written(Kind.LEASE, "run001", SOON), "localhost:2", "127.0.0.1:9", False)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        replace(INVENTORY, enabled=False),
+        replace(INVENTORY, toxics=(TOXIC,)),
+        replace(INVENTORY, upstream="127.0.0.1:3"),
+    ],
+)
+def test_what_a_run_holds_is_left_to_it(record: ProxyRecord | None) -> None:
+    """Whatever is wrong with it may be the run's own doing."""
+    found = one(looked(shown(*(() if record is None else (record,)), LEASE)), PROXY)
+    assert found.level == "fail"
+    assert found.do.startswith("wait for run run001, which holds inventory until ")
+    assert found.do.endswith(", then look again")
+
+
+def test_a_disabled_proxy_in_a_runs_hands_is_not_to_be_enabled() -> None:
+    cart = ProxyRecord("cart", "127.0.0.1:5", "127.0.0.1:9", enabled=False)
+    stands_in = replace(cart, name=written(Kind.STAND_IN, "run001", 1, proxy="cart"))
+    toxic = replace(TOXIC, name=written(Kind.TOXIC, "run001", 1))
+    held: list[tuple[ProxyRecord, ...]] = [
+        (cart, stands_in),
+        (replace(cart, toxics=(toxic,)),),
+        (cart, replace(LEASE, listen=cart.listen)),
+    ]
+    for records in held:
+        assert one(looked(shown(INVENTORY, *records)), "proxies").level == "ok"
+    assert "disabled: cart" in one(looked(shown(INVENTORY, cart)), "proxies").found
+
+
+def test_a_rival_in_a_runs_hands_is_not_to_be_deleted() -> None:
+    cart = ProxyRecord("cart", "127.0.0.1:2", "127.0.0.1:9", enabled=False)
+    toxic = replace(TOXIC, name=written(Kind.TOXIC, "run001", SOON))
+    for records in (
+        (INVENTORY, replace(cart, toxics=(toxic,))),
+        (replace(INVENTORY, toxics=(toxic,)), cart),
+    ):
+        (found,) = [each for each in looked(shown(*records)) if each.check == PROXY]
+        assert found.do.startswith("wait for run run001, which holds ")
 
 
 def test_others_on_the_same_address() -> None:
@@ -88,8 +140,8 @@ def test_in_edge_the_upstream_must_have_an_address() -> None:
 
 
 def test_without_a_list_or_a_scenario() -> None:
-    assert looked(shown(proxies=None)) == []
-    assert levels(asyncio.run(findings(shown(INVENTORY), None, 0.0))) == ["ok"]
+    assert looked(shown(listing=None)) == []
+    assert levels(findings(shown(INVENTORY), None, 0.0)) == ["ok"]
 
 
 def test_at_a_server_of_each_kind(toxiproxy_url: str) -> None:
@@ -103,3 +155,6 @@ def test_at_a_server_of_each_kind(toxiproxy_url: str) -> None:
         elsewhere = replace(wanted, listen=f"127.0.0.1:{free_port()}")
         found = looked(asyncio.run(look(toxiproxy_url, ())), replace(there, proxies=(elsewhere,)))
         assert sorted(levels(found)) == ["fail", "fail", "ok"]
+        put_on(path, path.fault())
+        found = looked(asyncio.run(look(toxiproxy_url, ())), there)
+        assert [each.check for each in found] == ["proxies"]

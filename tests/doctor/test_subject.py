@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.core.model import Fault
-from chaosbandit.core.names import fault_name
-from chaosbandit.doctor.subject import host_of, names_at
+from chaosbandit.doctor.subject import host_of, names_at, servers_of
+from chaosbandit.faults.names import Kind, written
 from chaosbandit.safety.ledger import Entries, Entry
+from tests.doctor.faults import fault_of
 from tests.doctor.looking import URL, subject
 from tests.simulated import scenario
 
@@ -37,8 +37,16 @@ def test_what_is_far_needs_yes_and_what_is_protected_stays_alone(tmp_path: Path)
 
 
 def test_names_come_from_scenario_and_ledger() -> None:
-    name = fault_name("run001", 1, 1, "stock")
-    fault = Fault("run001", f"{URL}/", name, "l:1", "u:1", "stock", 1, ())
-    entries = Entries((Entry(fault),))
-    assert names_at(URL, scenario(), entries) == ("inventory", name, "stock")
+    fault = fault_of(server=f"{URL}/", proxy="stock")
+    name = written(Kind.LEASE, "run001", 1)
+    lease = replace(fault, name=name, proxy=name, toxics=(), owned=True)
+    entries = Entries((Entry(fault), Entry(lease)))
+    assert names_at(URL, scenario(), entries) == ("inventory", "stock")
     assert names_at("http://other:1", None, entries) == ()
+
+
+def test_each_server_is_asked_once_however_it_is_spelt(tmp_path: Path) -> None:
+    urls = ("http://localhost:8474/", "http://127.0.0.1:8475", "http://localhost:8475")
+    entries = Entries(tuple(Entry(fault_of(server=url)) for url in urls))
+    there = subject(tmp_path, servers=(f"{URL}/",))
+    assert servers_of(there, entries) == ([URL], ["http://127.0.0.1:8475"])

@@ -36,6 +36,15 @@ def test_what_to_do_is_below_what_was_found() -> None:
     assert text.endswith("\nAll is well. Nothing was changed\n")
 
 
+def test_words_of_others_do_nothing_to_a_terminal() -> None:
+    proxy = "cart\x1b]0;mine\x07\x9b2J"
+    found = [note("proxies", f"disabled: {proxy}", proxy, f"enable {proxy}")]
+    for text in (to_text(found), to_json(found)):
+        assert all(c.isprintable() or c == "\n" for c in text)
+        assert "\\u001b" not in text
+        assert text.count("cart ]0;mine") == 3
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_command_stands_alone_and_whole(width: int) -> None:
     command = f"curl -sS -m 40 -X DELETE http://h:8474/proxies/{'x' * width}"

@@ -1,9 +1,10 @@
-"""A dependency with large answers and a shop that gives up on it after a second.
+"""A dependency with large answers and a shop that gives up on it after a second, or sooner.
 
 This is the traffic that can freeze a Toxiproxy: an answer of several pieces is still on its way
 when the client closes. A single piece is not enough: only a write after the client's reset fails.
 
-Run as `python bulky.py dependency` or `python bulky.py shop --dependency 127.0.0.1:9001`.
+Run as `python bulky.py dependency` or `python bulky.py shop --dependency 127.0.0.1:9001`; with
+`--fallback` the shop answers 200 all the same when it has given up.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _REQUEST = (
 )
 
 
-async def fetch(host: str, port: int, *, abruptly: bool) -> bool:
-    """Send 20 kB and read as much; False where it failed or took more than a second."""
+async def fetch(host: str, port: int, *, abruptly: bool, give_up_s: float = GIVE_UP_S) -> bool:
+    """Send 20 kB and read as much; False where it failed or was given up."""
     writer: asyncio.StreamWriter | None = None
     try:
-        async with asyncio.timeout(GIVE_UP_S):
+        async with asyncio.timeout(give_up_s):
             reader, writer = await asyncio.open_connection(host, port)
             writer.write(_REQUEST)
             await writer.drain()
@@ -69,18 +70,30 @@ async def bulk(request: web.Request) -> web.StreamResponse:
     return response
 
 
-class Shop:
-    """Answers a page from what the dependency says, or 503 when that takes too long."""
+async def endless(request: web.Request) -> web.StreamResponse:
+    """More than fits anywhere, so that a client that does not read stands in the way."""
+    await request.read()
+    response = web.StreamResponse()
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        while True:
+            await response.write(b"z" * SIZE)
+    return response
 
-    def __init__(self, dependency: str) -> None:
+
+class Shop:
+    """Answers a page from what the dependency says, or the last resort when that takes too long."""
+
+    def __init__(self, dependency: str, give_up_s: float, last_resort: int) -> None:
         self._host, _, port = dependency.rpartition(":")
         self._port = int(port)
+        self._give_up_s, self._last_resort = give_up_s, last_resort
 
     async def page(self, request: web.Request) -> web.Response:
         """Every second client closes abruptly."""
         abruptly = int(request.match_info["n"]) % 2 == 0
-        found = await fetch(self._host, self._port, abruptly=abruptly)
-        return web.Response(status=200 if found else 503)
+        found = await fetch(self._host, self._port, abruptly=abruptly, give_up_s=self._give_up_s)
+        return web.Response(status=200 if found else self._last_resort)
 
 
 async def _serve(application: web.Application, name: str) -> None:
@@ -100,11 +113,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("role", choices=("dependency", "shop"))
     parser.add_argument("--dependency", metavar="HOST:PORT")
+    parser.add_argument("--give-up", type=float, default=GIVE_UP_S, metavar="SECONDS")
+    parser.add_argument("--fallback", action="store_true")
     asked = parser.parse_args()
     application = web.Application()
     if asked.role == "shop":
-        application.router.add_get(r"/page/{n:\d+}", Shop(asked.dependency).page)
+        shop = Shop(asked.dependency, asked.give_up, 200 if asked.fallback else 503)
+        application.router.add_get(r"/page/{n:\d+}", shop.page)
     else:
+        application.router.add_get("/endless", endless)
         application.router.add_route("*", "/bulk", bulk)
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(application, asked.role))

@@ -11,7 +11,8 @@ from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 
 import pytest
 
-from chaosbandit.core.names import SWEEPER
+from chaosbandit.faults.names import SWEEPER
+from chaosbandit.faults.steps import close_and_stand_in, stand_in
 from tests.e2e.runs import Command, chaosbandit, soon
 from tests.operator_path import ORIGINAL, OperatorPath, operator_path
 
@@ -67,17 +68,20 @@ def test_what_is_being_undone_is_finished_and_what_is_left_is_exit_7(
 ) -> None:
     """The address of the operator's proxy is taken by somebody else."""
     fault = path.fault(expires_in_s=-5)
-    path.inject(fault, until="closed")
+    path.inject(fault)
+    mark, close, _ = close_and_stand_in(fault)  # as a watchdog leaves it that dies in a cut
+    assert path.call(mark.method, mark.path, mark.body) == 201
+    assert path.call(close.method, close.path, close.body) == 200
     port = int(path.listen.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)), on_duty(tmp_path, path.url) as sidecar:
-        assert soon(lambda: not path.show(fault.name))
+        assert soon(lambda: path.show()["toxics"] == [], 20.0)
         sidecar.send(SIGTERM)
         sidecar.send(SIGTERM)
         ended = sidecar.ended().told(7)
     assert f"NOT UNDONE: {fault.name}" in ended.err
     assert "by hand: curl " in ended.err
     assert ended.err.splitlines()[-1].endswith("off duty: 0 undone, 1 left")
-    assert path.names() == [ORIGINAL]
+    assert path.names() == sorted([ORIGINAL, stand_in(fault)])  # that it is ours to open
 
 
 def test_a_killed_sidecar_leaves_a_lease_that_the_next_one_takes_away(

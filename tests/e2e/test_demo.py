@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from chaosbandit.core.replay import replay
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.scenario import parse
 from chaosbandit.store.journal import read
+from tests.e2e.runs import Command, processes_with, soon
+from tests.faultpoints.worlds import wait_for_watchdogs
 
 pytestmark = pytest.mark.e2e
 
@@ -87,7 +91,8 @@ def test_demo_leaves_nothing_behind(toxiproxy_url: str, tmp_path: Path) -> None:
     assert recovered is not None, done.stdout
     assert int(recovered[1]) < 2000
     assert proxies(toxiproxy_url) == {}
-    assert FaultLedger(tmp_path / "chaosbandit" / "faults").entries().entries == ()
+    assert wait_for_watchdogs([tmp_path]) == []
+    assert proxies(toxiproxy_url) == {}
 
 
 def test_demo_with_its_own_server_tells_the_whole_story(tmp_path: Path) -> None:
@@ -105,3 +110,15 @@ def test_demo_with_its_own_server_tells_the_whole_story(tmp_path: Path) -> None:
     # Without a terminal: one plain line an exposure, no escape codes.
     assert "\x1b" not in done.stderr
     assert len(re.findall(r"exposure \d+: ", done.stderr)) >= 5
+
+
+def test_the_watchdog_leaves_soon_when_the_demos_own_services_are_dead(tmp_path: Path) -> None:
+    with Command(tmp_path, "demo", "--seed", "7") as running:
+        running.until_exposed(1)
+        watchdogs = [line for line in processes_with(str(tmp_path)) if "watchdog.py" in line]
+        assert watchdogs
+        running.send(signal.SIGKILL)
+        killed_s = time.monotonic()
+        assert soon(lambda: not processes_with(str(tmp_path)), 5.0)
+        assert time.monotonic() - killed_s < 5.0
+    assert FaultLedger(tmp_path / "chaosbandit" / "faults").entries().entries == ()

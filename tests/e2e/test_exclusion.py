@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.cli.stage import Stage
+from tests.e2e.conftest import Kept
 from tests.e2e.runs import Command, chaosbandit, journals, proxies, scenario_with, soon
 
 
@@ -43,13 +44,14 @@ def test_the_second_run_on_a_target_is_refused(
     assert list(proxies(shared_stage.server)) == ["inventory"]
 
 
-def test_a_killed_run_is_in_nobodys_way(shared_stage: Stage, tmp_path: Path) -> None:
+def test_a_killed_run_is_in_nobodys_way(shared_stage: Stage, kept: Kept, tmp_path: Path) -> None:
     first, second = folder(tmp_path, "first"), folder(tmp_path, "second")
     scenario = scenario_with(first)
     with Command(first, "run", scenario, environment=shared_stage.environment) as run:
         run.until_exposed(1)
         run.send(signal.SIGKILL)
         run.ended()
+    kept.states.append(first)
     assert soon(lambda: list(proxies(shared_stage.server)) == ["inventory"])
     ended = chaosbandit(
         second, "run", scenario, "--json", "--quiet", environment=shared_stage.environment

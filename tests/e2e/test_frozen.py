@@ -7,11 +7,16 @@ import pytest
 from tests.e2e.strikes import (
     Strike,
     delete_the_toxic,
+    delete_the_toxic_unread,
+    fallback_removals,
     kill_and_start,
+    kill_the_engine,
+    reckless,
     removals,
     stop_for,
     struck,
 )
+from tests.faultpoints.outages import Heard
 from tests.servers import real_server_path
 
 pytestmark = [
@@ -29,17 +34,47 @@ def test_the_deletion_of_our_toxic_freezes_the_server_but_not_the_path_for_long(
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
-@pytest.mark.parametrize(
-    "strike", [stop_for(5.0), kill_and_start(with_config=False)], ids=["stopped", "restarted-empty"]
-)
-def test_the_path_survives_a_server_that_hangs_or_dies(strike: Strike) -> None:
+def test_a_freeze_that_does_not_end_is_exit_7_with_the_path_served() -> None:
+    trial = struck(delete_the_toxic_unread, codes=(7,))
+    assert trial.froze
+    assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
+    assert "Users are served by cb-standin." in " ".join(trial.ended.out.split())
+
+
+def test_the_watchdog_cuts_under_the_freezing_traffic() -> None:
+    trial = struck(kill_the_engine)
+    assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
+
+
+@pytest.mark.parametrize("strike", [stop_for(5.0)], ids=["stopped"])
+def test_the_path_survives_a_server_that_hangs(strike: Strike) -> None:
     trial = struck(strike)
+    assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
+
+
+def test_a_server_that_comes_back_empty_is_exit_6_and_the_printed_command_mends_it() -> None:
+    trial = struck(kill_and_start(with_config=False), codes=(6,))
+    assert trial.commands_worked
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
 def test_our_own_removal_does_not_freeze_the_server() -> None:
     for removed in removals(1):
-        assert removed.exit_code == 0
-        assert removed.normal_s is not None
-        assert removed.normal_s < 2.0
-        assert not removed.lied
+        assert removed.kept, str(removed)
+
+
+def test_a_service_that_gives_up_behind_a_fallback_does_not_freeze_the_server() -> None:
+    for removed in fallback_removals(3):
+        assert removed.kept, str(removed)
+
+
+def test_a_deletion_of_a_proxy_that_was_not_seen_to_close_is_seen() -> None:
+    def call(line: str, body: str = "", status: int | None = 200) -> Heard:
+        return Heard(f"{line} HTTP/1.1\r\n\r\n{body}".encode(), status)
+
+    close = '{"enabled": false}'
+    fine = [call("POST /proxies/p", close), call("DELETE /proxies/p", status=204)]
+    toxic = [call("POST /proxies/p", close, None), call("DELETE /proxies/p/toxics/t", status=None)]
+    assert reckless(fine) == reckless(toxic) == ()
+    assert reckless([*toxic, call("DELETE /proxies/q"), *fine]) == ()
+    assert reckless([*toxic, call("DELETE /proxies/p", status=None)]) == ("DELETE p",)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,56 +11,52 @@ from signal import SIGTERM
 
 import pytest
 
+from tests.e2e.conftest import Kept
 from tests.e2e.runs import Ended, proxies, soon
 from tests.faultpoints import situations
-from tests.faultpoints.outages import GARBAGE, UNKNOWN, Middlebox, Mode, Server
-from tests.faultpoints.situations import SITUATIONS, Outage, Place, cut_off
-from tests.faultpoints.worlds import Topology, World, call, world
+from tests.faultpoints.meddling import MEDDLING, meddled
+from tests.faultpoints.outages import GARBAGE, UNKNOWN, Middlebox, Mode
+from tests.faultpoints.situations import SITUATIONS, Outage, Outcome, Place, Situation, cut_off
+from tests.faultpoints.worlds import Topology, call, wait_for_watchdogs
 from tests.servers import Kind, real_server_path
 
 KINDS: list[Kind] = ["embedded", "real"] if real_server_path() else ["embedded"]
 AROUND_A_FAULT = 1  # a seed that strikes 0.4 s into the first exposure
 TOPOLOGIES: list[Topology] = ["canary", "edge"]
+NAMES = [name for name in SITUATIONS if not name.startswith("API") and "30 s" not in name]
 
 
-class Places:
-    """The worlds of this module, each made when first asked for."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder, self._stack = folder, stack
-        self._made: dict[tuple[Kind, Topology], tuple[World, Server]] = {}
-
-    def at(self, kind: Kind, topology: Topology, folder: Path) -> Place:
-        """One of them, with a folder for one strike."""
-        if (kind, topology) not in self._made:
-            place = self._folder / f"{kind}-{topology}"
-            place.mkdir()
-            server = self._stack.enter_context(Server(kind, place))
-            there = world(kind, topology, server=server.url, long=True)
-            self._made[kind, topology] = (self._stack.enter_context(there), server)
-        return Place(*self._made[kind, topology], folder)
-
-    def forget(self, place: Place) -> None:
-        """Something was left there, which is not to be held against the next test."""
-        del self._made[place.world.kind, place.world.topology]
+@pytest.mark.parametrize(("n", "name"), [*enumerate(NAMES)])
+def test_nothing_is_left_behind(kept: Kept, tmp_path: Path, n: int, name: str) -> None:
+    kind, topology = KINDS[n % len(KINDS)], TOPOLOGIES[n // 2 % 2]
+    _struck(kept, kept.place(kind, topology, tmp_path), SITUATIONS[name], f"{name}/test")
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
-    with ExitStack() as stack:
-        yield Places(tmp_path_factory.mktemp("places"), stack)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MEDDLING)
+def test_what_others_do_is_never_evidence(
+    kept: Kept, tmp_path: Path, kind: Kind, name: str
+) -> None:
+    place = kept.place(kind, "canary", tmp_path)
+    _struck(kept, place, meddled(name, times=1), f"{name}/once")
 
 
 @pytest.mark.parametrize(
-    ("n", "name"), [*enumerate(name for name in SITUATIONS if not name.startswith("API"))]
+    ("n", "name"), [*enumerate(["others delete the toxic", "others edit the toxic"])]
 )
-def test_nothing_is_left_behind(places: Places, tmp_path: Path, n: int, name: str) -> None:
-    kind, topology = KINDS[n % len(KINDS)], TOPOLOGIES[n // 2 % 2]
-    place = places.at(kind, topology, tmp_path)
-    outcome = SITUATIONS[name](place, Random(f"{name}/test"))
+def test_what_others_do_twice_in_a_row_ends_the_run(
+    kept: Kept, tmp_path: Path, n: int, name: str
+) -> None:
+    place = kept.place(KINDS[n % len(KINDS)], TOPOLOGIES[n % 2], tmp_path)
+    assert _struck(kept, place, meddled(name, times=2), f"{name}/twice").code == 6
+
+
+def _struck(kept: Kept, place: Place, situation: Situation, seed: str) -> Outcome:
+    outcome = situation(place, Random(seed))
     if outcome.bad:
-        places.forget(place)
-    assert not outcome.bad, f"{kind} {topology}, {outcome}"
+        kept.forget(place)
+    assert not outcome.bad, f"{place.world.name}, {outcome}"
+    return outcome
 
 
 CUT_OFF: list[tuple[Topology, Mode, bytes]] = [
@@ -74,13 +70,13 @@ CUT_OFF: list[tuple[Topology, Mode, bytes]] = [
 
 @pytest.mark.parametrize(("topology", "mode", "garbage"), CUT_OFF)
 def test_what_something_else_says_in_the_servers_place_is_no_proof(
-    places: Places, tmp_path: Path, topology: Topology, mode: Mode, garbage: bytes
+    kept: Kept, tmp_path: Path, topology: Topology, mode: Mode, garbage: bytes
 ) -> None:
-    place = places.at(KINDS[-1], topology, tmp_path)
+    place = kept.place(KINDS[-1], topology, tmp_path)
     outage = Outage(mode, 2.0, SIGTERM, garbage)
     outcome = cut_off(place, Random(AROUND_A_FAULT), outage)
     if outcome.bad:
-        places.forget(place)
+        kept.forget(place)
     assert "into exposure 1, SIGTERM" in outcome.did
     assert not outcome.bad, str(outcome)
 
@@ -88,8 +84,8 @@ def test_what_something_else_says_in_the_servers_place_is_no_proof(
 # --- the matrix itself sees what it is meant to see -----------------------------------------------
 
 
-def test_a_fault_that_stays_is_seen(places: Places, tmp_path: Path) -> None:
-    place = places.at("embedded", "canary", tmp_path)
+def test_a_fault_that_stays_is_seen(kept: Kept, tmp_path: Path) -> None:
+    place = kept.place("embedded", "canary", tmp_path)
     there = place.world
     assert there.wait_until_normal(tmp_path, 1.0)[1] == []
     dose = {"type": "latency", "attributes": {"latency": 300}}
@@ -106,19 +102,29 @@ def test_a_fault_that_stays_is_seen(places: Places, tmp_path: Path) -> None:
     assert there.wait_until_normal(tmp_path, 2.0)[1] == []
 
 
-def test_what_was_written_is_looked_at(places: Places, tmp_path: Path) -> None:
-    there = places.at("embedded", "canary", tmp_path).world
+def test_what_was_written_is_looked_at(kept: Kept, tmp_path: Path) -> None:
+    there = kept.place("embedded", "canary", tmp_path).world
     for folder in ("faults", "runs"):
         (tmp_path / "chaosbandit" / folder).mkdir(parents=True)
-    (tmp_path / "chaosbandit" / "faults" / "cb.run001.1.1.inventory.json").write_text("{}")
-    (tmp_path / "chaosbandit" / "runs" / "torn.jsonl").write_text('{"v": 1, "type": "Stopped"}\n')
-    ledger, journal = there.left(tmp_path)
-    assert ledger == "ledger file cb.run001.1.1.inventory.json"
+    fault = tmp_path / "chaosbandit" / "faults" / "cb.run001.1.1.json"
+    fault.write_text("{}")
+    (tmp_path / "chaosbandit" / "runs" / "torn.jsonl").write_text('{"v": 2, "type": "Stopped"}\n')
+    journal, ledger = there.left(tmp_path)
+    assert ledger == "ledger file cb.run001.1.1.json"
     assert journal.startswith("journal: ")
+    assert wait_for_watchdogs([tmp_path], within_s=0.1) == [f"{tmp_path}: ['{fault.name}'], []"]
+    watchdog = [sys.executable, "-c", "input()", "safety/watchdog.py", str(tmp_path)]
+    with subprocess.Popen(watchdog, stdin=subprocess.PIPE) as looking:
+        assert [line.split()[0] for line in there.left(tmp_path)] == ["journal:"]
+        assert len(there.watched(tmp_path)) == 2
+        assert looking.stdin is not None
+        looking.stdin.close()
+    fault.unlink()
+    assert wait_for_watchdogs([tmp_path], within_s=0.1) == []
 
 
-def test_the_middlebox_does_what_it_is_told(places: Places, tmp_path: Path) -> None:
-    there = places.at("embedded", "canary", tmp_path).world
+def test_the_middlebox_does_what_it_is_told(kept: Kept, tmp_path: Path) -> None:
+    there = kept.place("embedded", "canary", tmp_path).world
     with Middlebox(there.server) as box:
         assert call(box.url, "GET", "/version") == 200
         box.mode, box.garbage = "garbage", GARBAGE[-1]
@@ -137,7 +143,14 @@ def test_the_middlebox_does_what_it_is_told(places: Places, tmp_path: Path) -> N
         assert "late" not in proxies(there.server)
         box.mode = "normal"
         assert soon(lambda: "late" in proxies(there.server))
-    assert call(there.server, "DELETE", "/proxies/late") == 204
+        box.hold(1, 0.5)
+        with pytest.raises(TimeoutError):
+            call(box.url, "DELETE", "/proxies/late", within_s=0.2)
+        assert call(box.url, "GET", "/version") == 200
+        assert "late" in proxies(there.server)
+        assert box.held == "DELETE /proxies/late"
+        assert soon(lambda: "late" not in proxies(there.server))
+        assert box.delivered.is_set()
 
 
 def _refused(url: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
@@ -22,7 +21,6 @@ from chaosbandit.core.policies import policy
 from chaosbandit.core.replay import replay
 from chaosbandit.scenario import parse
 from chaosbandit.store.journal import read
-from chaosbandit.toxiproxy.client import ToxiproxyClient
 from tests.e2e.runs import (
     chaosbandit,
     journals,
@@ -33,6 +31,7 @@ from tests.e2e.runs import (
     service,
     soon,
 )
+from tests.faultpoints.worlds import call
 
 pytestmark = pytest.mark.e2e
 
@@ -73,9 +72,10 @@ def environment(toxiproxy_url: str) -> Iterator[dict[str, str]]:
         for name in WAITS_MS:
             url = stack.enter_context(service(demo_folder() / "inventory.py"))
             upstream = urlsplit(url).netloc
-            made = asyncio.run(ToxiproxyClient(toxiproxy_url).create(name, "127.0.0.1:0", upstream))
+            body = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream}
+            assert call(toxiproxy_url, "POST", "/proxies", body) == 201
             found[f"CB_{name.upper()}"] = upstream
-            found[f"CB_LISTEN_{name.upper()}"] = made.listen
+            found[f"CB_LISTEN_{name.upper()}"] = proxies(toxiproxy_url)[name]["listen"]
         found["CB_CONTROL"] = stack.enter_context(_page(found, "CB_"))
         found["CB_CANARY"] = stack.enter_context(_page(found, "CB_LISTEN_"))
         yield found

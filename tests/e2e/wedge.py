@@ -14,16 +14,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from chaosbandit.cli.children import child
-from chaosbandit.safety.control import Control, Reply, UnansweredError
+from chaosbandit.faults.names import owner
+from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
 from tests.e2e.bulky import GIVE_UP_S, fetch
 from tests.e2e.runs import Command, processes_with, scenario_with, soon
+from tests.faultpoints.outages import Middlebox
 from tests.operator_path import free_port
 from tests.servers import real_server_path
 
@@ -57,6 +60,11 @@ search: {confidence: 90%, resolution: 100%}
 guardrails: {max_exposure: 20s}
 timing: {steady_samples: 40, warmup: 300ms, warmup_samples: 5, washout: 6s}
 """
+
+
+# The service is well at any dose, since it has a fallback; yet it gives up at each but the mildest.
+FALLBACK = SCENARIO.replace("from: 1500ms, to: 3s, jitter: 33%", "from: 100ms, to: 1500ms")
+IMPATIENT = ("--give-up", "0.2", "--fallback")
 
 
 # --- the stage ------------------------------------------------------------------------------------
@@ -97,8 +105,8 @@ class Toxiproxy:
 
     def call(self, method: str, path: str, within_s: float = 1.0) -> Reply | None:
         """One call; None without a whole answer."""
-        with closing(Control(self.url)) as control, suppress(UnansweredError):
-            return control.call(method, path, within_s=within_s)
+        with closing(Calls(self.url)) as calls, suppress(UnansweredError):
+            return calls.call(method, path, within_s=within_s)
         return None
 
     def status(self, method: str, path: str, within_s: float = 1.0) -> int | None:
@@ -106,14 +114,23 @@ class Toxiproxy:
         reply = self.call(method, path, within_s)
         return None if reply is None else reply.status
 
-    def fault(self) -> str | None:
-        """The enabled proxy that stands in for the operator's, if there is one."""
+    def toxic(self) -> str | None:
+        """The toxic of ours on the operator's proxy that has an effect, if there is one."""
+        for toxic in self._proxy().get("toxics", ()):
+            if owner(toxic["name"]) and toxic["attributes"]["latency"]:
+                return str(toxic["name"])
+        return None
+
+    def ours(self) -> list[str]:
+        """All that is ours there."""
         reply = self.call("GET", "/proxies")
         shown = {} if reply is None else reply.record()
-        ours = (
-            name for name, proxy in shown.items() if name.startswith("cb.") and proxy["enabled"]
-        )
-        return next(ours, None)
+        toxics = (toxic["name"] for proxy in shown.values() for toxic in proxy["toxics"])
+        return [name for name in (*shown, *toxics) if owner(name)]
+
+    def _proxy(self) -> dict[str, Any]:
+        reply = self.call("GET", f"/proxies/{ORIGINAL}")
+        return {} if reply is None else reply.record()
 
 
 def _continue(pid: int) -> None:
@@ -130,11 +147,11 @@ class Request:
 
 
 class Users:
-    """Send 20 kB through `address` twenty times a second, giving up after a second."""
+    """Send 20 kB through `address` twenty times a second, giving up after a second or so."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, give_up_s: float) -> None:
         self._host, _, port = address.rpartition(":")
-        self._port = int(port)
+        self._port, self._give_up_s = int(port), give_up_s
         self._requests: list[Request] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), daemon=True)
@@ -178,7 +195,8 @@ class Users:
 
     async def _one(self, number: int) -> None:
         started_s = time.monotonic()
-        ok = await fetch(self._host, self._port, abruptly=number % 2 == 0)
+        abruptly = number % 2 == 0
+        ok = await fetch(self._host, self._port, abruptly=abruptly, give_up_s=self._give_up_s)
         self._requests.append(Request(started_s, ok))
 
 
@@ -187,23 +205,35 @@ class Stage:
     """Everything a run needs, with users on its path."""
 
     server: Toxiproxy
+    box: Middlebox | None  # between runs and the server: what they ask of it
     users: Users
     folder: Path
     environment: Mapping[str, str]
+    scenario: str
 
     def run(self) -> Command:
         """Start a run."""
-        scenario = scenario_with(self.folder, SCENARIO)
+        scenario = scenario_with(self.folder, self.scenario)
         arguments = ["run", scenario, "--seed", 1]
         return Command(self.folder, *arguments, environment=self.environment)
 
 
 @contextmanager
-def standing() -> Iterator[Stage]:
-    """A dependency, two shops, a real server with the operator's proxy, and users."""
+def standing(
+    scenario: str = SCENARIO,
+    shop: Sequence[str] = (),
+    *,
+    overheard: bool = True,
+    give_up_s: float = GIVE_UP_S,
+) -> Iterator[Stage]:
+    """A dependency, two shops, a real server with the operator's proxy, and users.
+
+    Users give up after `give_up_s`; a longer time than any dose leaves that to the shop alone.
+    Whoever kills the server must not have it `overheard`: runs are to see that nobody listens.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.callback(_end_watchdogs, folder)
+        stack.callback(_end_watchdogs, folder)  # after everything else
         dependency = _service(stack, "dependency")
         listen = f"127.0.0.1:{free_port()}"
         config = folder / "toxiproxy.json"
@@ -213,15 +243,16 @@ def standing() -> Iterator[Stage]:
         server = Toxiproxy(config)
         stack.callback(server.kill)
         server.start()
+        box = stack.enter_context(Middlebox(server.url)) if overheard else None
         environment = {
-            "CB_SERVER": server.url,
+            "CB_SERVER": server.url if box is None else box.url,
             "CB_DEPENDENCY": dependency,
             "CB_LISTEN": listen,
-            "CB_CANARY": _service(stack, "shop", "--dependency", listen),
-            "CB_CONTROL": _service(stack, "shop", "--dependency", dependency),
+            "CB_CANARY": _service(stack, "shop", "--dependency", listen, *shop),
+            "CB_CONTROL": _service(stack, "shop", "--dependency", dependency, *shop),
         }
-        users = stack.enter_context(Users(listen))
-        yield Stage(server, users, folder, environment)
+        users = stack.enter_context(Users(listen, give_up_s))
+        yield Stage(server, box, users, folder, environment, scenario)
 
 
 def _service(stack: ExitStack, *arguments: str) -> str:

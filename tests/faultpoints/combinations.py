@@ -1,6 +1,6 @@
 """Runs `striking` for several combinations of server and topology side by side.
 
-Each is a process of its own, since it forks; they share nothing but this machine's two cores.
+Each is a process of its own, since it forks; they share nothing but this machine's cores.
 """
 
 from __future__ import annotations
@@ -38,15 +38,28 @@ def combinations() -> list[Combination]:
 
 
 def strikes(
-    wanted: Sequence[Combination], *, first: bool, tell: Callable[[str], None]
+    wanted: Sequence[Combination],
+    options: Sequence[str],
+    *,
+    tell: Callable[[str], None],
+    at_once: int = 2,
 ) -> list[Strike]:
-    """Strike them all at once and wait for the last; `tell` hears of progress.
+    """Strike them with these options of `striking`, some at once; `tell` hears of progress.
 
     Raises:
         BrokenStrikingError: one of them ended before it had struck everything.
     """
+    found: list[Strike] = []
+    for n in range(0, len(wanted), at_once):
+        found += _together(wanted[n : n + at_once], options, tell)
+    return found
+
+
+def _together(
+    wanted: Sequence[Combination], options: Sequence[str], tell: Callable[[str], None]
+) -> list[Strike]:
     with ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(*pair, first).running()) for pair in wanted]
+        workers = [stack.enter_context(_Worker(*pair, options).running()) for pair in wanted]
         next_s = time.monotonic() + _TELL_EVERY_S
         while any(worker.process.poll() is None for worker in workers):
             time.sleep(0.1)
@@ -59,10 +72,10 @@ def strikes(
 class _Worker:
     """One combination, its output in files."""
 
-    def __init__(self, kind: Kind, topology: Topology, first: bool) -> None:
+    def __init__(self, kind: Kind, topology: Topology, options: Sequence[str]) -> None:
         self._name = f"{kind} {topology}"
-        options = ["--server", kind, "--topology", topology, *(["--first"] if first else [])]
-        self._command = [sys.executable, "-m", "tests.faultpoints.striking", *options]
+        where = ["--server", kind, "--topology", topology]
+        self._command = [sys.executable, "-m", "tests.faultpoints.striking", *where, *options]
         self.process: subprocess.Popen[bytes]
 
     @contextmanager
@@ -111,5 +124,10 @@ def _strike(value: dict[str, object]) -> Strike:
     assert isinstance(left, list)
     assert isinstance(rest, list)
     return Strike(
-        str(value["world"]), Point(**point), float(str(value["normal_s"])), (*left,), (*rest,)
+        str(value["world"]),
+        Point(**point),
+        float(str(value["normal_s"])),
+        (*left,),
+        (*rest,),
+        bool(value["watched"]),
     )

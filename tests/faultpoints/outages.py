@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -108,12 +109,25 @@ def _until(true: Callable[[], bool], what: str) -> None:
 # --- the way to the API ---------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class Heard:
+    """A call as it passed the middlebox, and the status of its answer, if there was one."""
+
+    text: bytes
+    status: int | None = None
+
+    def begins(self, line: str) -> bool:
+        """Whether its request line begins so."""
+        return self.text.startswith(line.encode())
+
+
 class Middlebox:
     """Stands between a run and the API; its mode counts for open connections too.
 
     `silent` delivers nothing, and later everything that was sent meanwhile, as a network does that
     comes back: also what the sender has long given up. `refused` is a forwarded port whose
-    forwarder is gone: nobody listens, yet the server is well.
+    forwarder is gone: nobody listens, yet the server is well. `hold` has one single call that
+    changes something arrive late, and all others as ever.
     """
 
     def __init__(self, server: str) -> None:
@@ -124,6 +138,11 @@ class Middlebox:
         self.url = f"http://127.0.0.1:{self._address[1]}"
         self.mode: Mode = "normal"
         self.garbage = b""
+        self.heard: list[Heard] = []
+        self.held = ""  # the request line of the call that is, or was, late
+        self.delivered = threading.Event()
+        self._hold_n, self._hold_s = 0, 0.0
+        self._turn = threading.Lock()
         self._over = False
         self._threads = [threading.Thread(target=self._accept)]
 
@@ -137,6 +156,10 @@ class Middlebox:
             thread.join()
         if self._listener is not None:
             self._listener.close()
+
+    def hold(self, n: int, for_s: float) -> None:
+        """Deliver the `n`th call from now on that changes something so much later."""
+        self._hold_n, self._hold_s = n, for_s
 
     def _accept(self) -> None:
         while not self._over:
@@ -156,6 +179,7 @@ class Middlebox:
 
     def _relay(self, client: socket.socket) -> None:
         server: socket.socket | None = None
+        calls: list[Heard] = []
         with closing(client), suppress(OSError):
             try:
                 while not self._over:
@@ -167,13 +191,15 @@ class Middlebox:
                         continue
                     if self.mode == "normal" and server is None:
                         server = socket.create_connection(self._behind, timeout=5.0)
-                    if not self._pass_on(client, server):
+                    if not self._pass_on(client, server, calls):
                         return
             finally:
                 if server is not None:
                     server.close()
 
-    def _pass_on(self, client: socket.socket, server: socket.socket | None) -> bool:
+    def _pass_on(
+        self, client: socket.socket, server: socket.socket | None, calls: list[Heard]
+    ) -> bool:
         """Whatever has come in by now; False when one side has ended."""
         ends = [client] if server is None else [client, server]
         for sock in select.select(ends, [], [], _TICK_S)[0]:
@@ -185,9 +211,36 @@ class Middlebox:
             if self.mode == "garbage" and sock is client:
                 client.sendall(self.garbage)
             elif sock is client and server is not None:
+                self._hear(data, calls)
+                held = self._is_held(data)
                 server.sendall(data)
+                if held:
+                    self.delivered.set()
             else:
+                if calls and data.startswith(b"HTTP/1.1 "):
+                    calls[-1].status = int(data.split()[1])
                 client.sendall(data)
+        return True
+
+    def _hear(self, data: bytes, calls: list[Heard]) -> None:
+        if not data.startswith((b"GET ", b"POST ", b"DELETE ")):
+            calls[-1].text += data  # a body
+            return
+        calls.append(Heard(data))
+        self.heard.append(calls[-1])
+
+    def _is_held(self, data: bytes) -> bool:
+        """Whether this is the call to be late; then it is so by now."""
+        if not data.startswith((b"POST ", b"DELETE ")):
+            return False
+        with self._turn:
+            self._hold_n -= 1
+            if self._hold_n != 0:
+                return False
+            self.held = data.split(b" HTTP/", 1)[0].decode()
+        until_s = time.monotonic() + self._hold_s
+        while not self._over and time.monotonic() < until_s:
+            time.sleep(_TICK_S)
         return True
 
 

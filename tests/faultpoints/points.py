@@ -95,9 +95,12 @@ def read_points(log: Path) -> list[Point]:
     return [Point(**json.loads(line)) for line in lines]
 
 
-def stack_of(frame: FrameType | None) -> str:
-    """The product's innermost frames up from `frame`; empty where there are none."""
-    return _site(_outwards(frame))
+def stack_of(frame: FrameType | None, without: tuple[str, ...] = ()) -> str:
+    """The product's innermost frames up from `frame`, those in files `without` left out.
+
+    Empty where there are none.
+    """
+    return _site(_outwards(frame), without)
 
 
 def stack_awaiting(coroutine: Any) -> str:
@@ -124,12 +127,12 @@ def _inwards(coroutine: Any) -> Iterator[FrameType]:
             return
 
 
-def _site(frames: Iterator[FrameType]) -> str:
+def _site(frames: Iterator[FrameType], without: tuple[str, ...] = ()) -> str:
     names = []
     for frame in frames:
         file = frame.f_code.co_filename
-        if file.startswith(_PRODUCT):
-            place = file.removeprefix(_PRODUCT).removesuffix(".py")
+        place = file.removeprefix(_PRODUCT).removesuffix(".py")
+        if file.startswith(_PRODUCT) and place not in without:
             names.append(f"{place}:{frame.f_lineno} {frame.f_code.co_name}")
             if len(names) == _DEPTH:
                 break

@@ -1,7 +1,8 @@
 """Everything that may befall a run at any moment, each as a function that says what was left.
 
 A real `chaosbandit run` is started, something is done to it at a moment drawn from the seed, mostly
-while a fault stands, and then server, path, ledger, journal and processes are looked at.
+while a fault stands, and then server, path, ledger, journal and processes are looked at. What
+others do to the proxy meanwhile is in `meddling`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
@@ -36,6 +38,7 @@ class Outcome:
     normal_s: float
     left: tuple[str, ...]
     lied: tuple[str, ...] = ()  # "clean" was said while this was so
+    watched: bool = False  # a watchdog looks for late calls for up to a minute
 
     @property
     def bad(self) -> bool:
@@ -45,11 +48,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a strike happens."""
+    """Where a strike happens; what a watchdog may need afterwards stands for as long as `kept`."""
 
     world: World
     server: Server
     folder: Path  # for this strike alone
+    kept: ExitStack
 
 
 Situation = Callable[[Place, Random], Outcome]
@@ -60,7 +64,7 @@ Situation = Callable[[Place, Random], Outcome]
 
 def killed(place: Place, rng: Random) -> Outcome:
     """SIGKILL: only the watchdog is left."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         run.send(SIGKILL)
         return judged(place, f"killed {did}", run.ended())
@@ -68,7 +72,7 @@ def killed(place: Place, rng: Random) -> Outcome:
 
 def terminated(place: Place, rng: Random) -> Outcome:
     """SIGTERM."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         run.send(SIGTERM)
         return judged(place, f"SIGTERM {did}", run.ended(END_S), orderly=True)
@@ -76,7 +80,7 @@ def terminated(place: Place, rng: Random) -> Outcome:
 
 def hung_up(place: Place, rng: Random) -> Outcome:
     """SIGHUP, as of a terminal that is closed."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         run.send(SIGHUP)
         return judged(place, f"SIGHUP {did}", run.ended(END_S), orderly=True)
@@ -84,7 +88,7 @@ def hung_up(place: Place, rng: Random) -> Outcome:
 
 def interrupted_twice(place: Place, rng: Random) -> Outcome:
     """Ctrl-C, and again a moment later."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         pause_s = rng.choice((0.0, rng.uniform(0.0, 0.5)))
         run.send(SIGINT)
@@ -96,7 +100,7 @@ def interrupted_twice(place: Place, rng: Random) -> Outcome:
 
 def stopped(place: Place, rng: Random) -> Outcome:
     """SIGSTOP: the watchdog takes the fault away; the run wakes up or is killed."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         run.send(SIGSTOP)
         sick_s, sick = _until_well(place.world, WITHIN_S)
@@ -111,7 +115,7 @@ def stopped(place: Place, rng: Random) -> Outcome:
 
 def watchdog_killed(place: Place, rng: Random) -> Outcome:
     """The watchdog dies first; the run ends by itself or is told to."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         _kill_watchdog(place.folder)
         told = rng.random() < 0.7
@@ -124,7 +128,7 @@ def watchdog_killed(place: Place, rng: Random) -> Outcome:
 
 def both_killed(place: Place, rng: Random) -> Outcome:
     """Watchdog and run die together; `clean` does the rest."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         _kill_watchdog(place.folder)
         run.send(SIGKILL)
@@ -136,6 +140,53 @@ def both_killed(place: Place, rng: Random) -> Outcome:
     return replace(found, left=(*wrong, *found.left), lied=(*lied,))
 
 
+def one_call_late(place: Place, rng: Random, late_s: float | None = None) -> Outcome:
+    """One call arrives when the run has long given it up, and perhaps is over."""
+    box = place.kept.enter_context(Middlebox(place.world.server))
+    with running(place, box.url) as run:
+        did = _held(box, run, rng, late_s or rng.choice((4.0, 8.0)))
+        number = rng.choice(TOLD)
+        did += _told(run, rng, number)
+        ended = run.ended(END_S)
+        orderly = number != SIGKILL
+        lied = _lies(place.world, ended.out + ended.err) if orderly else []
+        wrong = _disorder(ended) if orderly else []
+        assert box.delivered.wait(END_S)
+        found = judged(place, f"{did} ({box.held})", ended, again=True)
+        return replace(found, left=(*wrong, *found.left), lied=(*lied, *found.lied))
+
+
+def one_call_late_then_clean(place: Place, rng: Random, late_s: float | None = None) -> Outcome:
+    """Run and watchdog are dead when the call arrives; `clean` finds what it did."""
+    with Middlebox(place.world.server) as box, running(place, box.url) as run:
+        did = _held(box, run, rng, late_s or rng.choice((4.0, 8.0)))
+        _kill_watchdog(place.folder)
+        run.send(SIGKILL)
+        run.ended()
+        assert box.delivered.wait(END_S)
+        time.sleep(AGAIN_S)
+        options = ["clean", "--toxiproxy", place.world.server]
+        ended = chaosbandit(place.folder, *options)
+        lied = _sickness(place.world) if ended.code == 0 else []
+        found = judged(place, f"{did} ({box.held}), both killed, cleaned", ended, orderly=True)
+    wrong = [] if ended.code == 0 else [f"clean ended with {ended.code}: {ended.out}{ended.err}"]
+    return replace(found, left=(*wrong, *found.left), lied=(*lied,))
+
+
+def _held(box: Middlebox, run: Command, rng: Random, late_s: float) -> str:
+    """Wait until a call is held up, on the way onto a path or off it."""
+    n = rng.choice((1, 2))
+    run.until_exposed(n)
+    time.sleep(rng.choice((0.0, 0.3)))
+    number = rng.choice((1, 1, 2, 3, 4))
+    box.hold(number, late_s)
+    give_up_s = time.monotonic() + END_S
+    while not box.held and run.process.poll() is None and time.monotonic() < give_up_s:
+        time.sleep(PAUSE_S)
+    assert box.held, "no call was held up"
+    return f"call {number} after exposure {n} began {late_s:g} s late"
+
+
 def disk_full(place: Place, rng: Random) -> Outcome:
     """Nothing more can be written, neither journal nor ledger."""
     with disk(place.folder / "disk") as there:
@@ -143,7 +194,7 @@ def disk_full(place: Place, rng: Random) -> Outcome:
 
 
 def _disk_full(place: Place, full: Disk, rng: Random) -> Outcome:
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         full.fill(run.process.pid)
         how = "file system" if full.mounted else "file size limit"
@@ -163,7 +214,7 @@ def state_removed(place: Place, rng: Random) -> Outcome:
 
 
 def _removed(place: Place, rng: Random, name: str) -> Outcome:
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         shutil.rmtree(place.folder / "chaosbandit" / name, ignore_errors=True)
         return judged(place, f"folder {name!r} removed {did}", run.ended(END_S), orderly=True)
@@ -171,7 +222,7 @@ def _removed(place: Place, rng: Random, name: str) -> Outcome:
 
 def server_restarted(place: Place, rng: Random) -> Outcome:
     """Toxiproxy is killed and comes back with the operator's configuration."""
-    with _run(place) as run:
+    with running(place) as run:
         did = _moment(run, rng)
         place.server.kill()
         away_s = rng.uniform(0.0, 3.0)
@@ -220,7 +271,8 @@ class Outage:
 
 def cut_off(place: Place, rng: Random, outage: Outage) -> Outcome:
     """Strike a run that reaches its server through something that fails for a while."""
-    with Middlebox(place.world.server) as box, _run(place, box.url) as run:
+    box = place.kept.enter_context(Middlebox(place.world.server))
+    with running(place, box.url) as run:
         did = _moment(run, rng)
         box.garbage, box.mode = outage.garbage, outage.mode
         began_s = time.monotonic()
@@ -252,6 +304,9 @@ SITUATIONS: dict[str, Situation] = {
     "API black-holed": api_black_hole,
     "API resetting connections": api_reset,
     "API refusing connections": api_refused,
+    "one call delivered late": one_call_late,
+    "one call 30 s late": partial(one_call_late, late_s=30.0),
+    "one call late, both killed, then clean": one_call_late_then_clean,
 }
 
 
@@ -259,7 +314,7 @@ SITUATIONS: dict[str, Situation] = {
 
 
 @contextmanager
-def _run(place: Place, server: str | None = None) -> Iterator[Command]:
+def running(place: Place, server: str | None = None) -> Iterator[Command]:
     """A run on this world, by way of another server address if one is given."""
     scenario = place.folder / "scenario.yaml"
     scenario.write_text(place.world.scenario)
@@ -322,7 +377,8 @@ def judged(
     if again and not left:
         time.sleep(AGAIN_S)
         left = [f"later: {line}" for line in place.world.wait_until_normal(place.folder, 1.0)[1]]
-    return Outcome(did, ended.code, normal_s, (*wrong, *left), (*lied,))
+    watched = bool(place.world.watched(place.folder))
+    return Outcome(did, ended.code, normal_s, (*wrong, *left), (*lied,), watched)
 
 
 def _disorder(ended: Ended) -> list[str]:

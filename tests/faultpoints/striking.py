@@ -1,9 +1,11 @@
 """Kills a real campaign at every fault point in turn and sees what is left after each.
 
-    python -m tests.faultpoints.striking --server real --topology canary [--first]
+    python -m tests.faultpoints.striking --server real --topology canary [--random 200]
 
 Everything is imported once; each campaign runs in a fork of this process, which has no threads.
-One JSON line a strike on stdout. With `--first` only the first occurrence of every site is struck.
+The first occurrence of every site is struck, and as many points more as wanted, drawn from a seed.
+With `--sample`, that many of the sites only, where two frames make one. One JSON line a strike on
+stdout; the last one is not about a point but says what the watchdogs have left behind in the end.
 """
 
 from __future__ import annotations
@@ -15,22 +17,23 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar, get_args
+from random import Random
+from typing import NoReturn, get_args
 
 from tests.faultpoints import hooks
 from tests.faultpoints.points import Aim, Point, Striker, read_points
-from tests.faultpoints.worlds import Topology, World, residue, world
+from tests.faultpoints.worlds import Topology, World, residue, wait_for_watchdogs, world
 from tests.servers import Kind
-
-_Result = TypeVar("_Result")
 
 PATIENCE_S = 40.0  # for one campaign
 TRIES = 3
 AGAIN_EVERY = 10  # after every so many strikes a new run must be able to start at once
+END = "end"  # the kind of the last line
 GOOD = (0, 4)  # exit codes of a campaign that ended in order
 
 
@@ -43,6 +46,12 @@ class Strike:
     normal_s: float
     left: tuple[str, ...]
     residue: tuple[str, ...] = ()
+    watched: bool = False  # a watchdog looks for late calls, which is no harm
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it is no strike, but tells what the watchdogs of all have left."""
+        return self.point.kind == END
 
 
 class UnkilledError(Exception):
@@ -80,10 +89,10 @@ def strike(there: World, folder: Path, aim: Aim, *, again: bool = False) -> Stri
         raise UnkilledError(code)
     (point,) = read_points(log)
     normal_s, left = there.wait_until_normal(folder)
-    rest = residue(folder)
+    rest, watched = residue(folder), bool(there.watched(folder))
     if again and not left:
         left = _next_run(there, folder) + there.wait_until_normal(folder)[1]
-    return Strike(there.name, point, normal_s, tuple(left), tuple(rest))
+    return Strike(there.name, point, normal_s, tuple(left), tuple(rest), watched)
 
 
 def _next_run(there: World, folder: Path) -> list[str]:
@@ -98,57 +107,69 @@ def _next_run(there: World, folder: Path) -> list[str]:
     return [f"the next run ended with {code}: {said}"]
 
 
-def strike_all(there: World) -> Iterator[Strike]:
-    """Point 1, 2, 3 ... until a campaign outlives them; then sites that were not met that way."""
-    counted = _in_new_folder(lambda folder: count(there, folder))
-    _say(f"{there.name}: {len(counted)} points, {len(_firsts(counted))} sites")
-    struck: set[tuple[str, str]] = set()
-    n = 0
-    with suppress(UnkilledError):
-        while True:
-            n += 1
-            found = _struck(there, Aim(n=n), again=n % AGAIN_EVERY == 0)
-            struck.add((found.point.kind, found.point.site))
-            yield found
-    missed = [aim for aim in _firsts(counted) if (aim.kind, aim.site) not in struck]
-    yield from _strike_each(there, missed)
+class Striking:
+    """Strikes on one world; each has a state folder, which is there until the last has ended."""
 
+    def __init__(self, there: World, base: Path, rng: Random) -> None:
+        self._there, self._base, self._rng = there, base, rng
+        self._struck = 0
+        self._points = count(there, self._folder())
 
-def strike_first(there: World) -> Iterator[Strike]:
-    """The first occurrence of every site, where two frames make one and none merely follows."""
-    points = _in_new_folder(lambda folder: count(there, folder))
-    firsts = _firsts([point for point in points if not point.follows])
-    aims = [*{(aim.kind, *aim.site.split(" < ")[:2]): aim for aim in reversed(firsts)}.values()]
-    _say(f"{there.name}: {len(aims)} sites")
-    yield from _strike_each(there, aims)
+    def first(self) -> Iterator[Strike]:
+        """The first occurrence of every site."""
+        aims = [Aim(kind=p.kind, site=p.site) for p in self._points if p.ordinal == 1]
+        _say(f"{self._there.name}: {len(self._points)} points, {len(aims)} sites")
+        yield from self._each(aims)
 
+    def sample(self, wanted: int) -> Iterator[Strike]:
+        """Some sites of each kind, where two frames make one and none merely follows."""
+        firsts = [p for p in self._points if p.ordinal == 1 and not p.follows]
+        of_site = {(p.kind, *p.site.split(" < ")[:2]): p for p in reversed(firsts)}
+        aims = [Aim(kind=p.kind, site=p.site) for p in of_site.values()]
+        self._rng.shuffle(aims)
+        before: Counter[str] = Counter()
+        turns: dict[Aim, int] = {}
+        for aim in aims:
+            turns[aim] = before[aim.kind]
+            before[aim.kind] += 1
+        aims.sort(key=lambda aim: turns[aim])
+        _say(f"{self._there.name}: {min(wanted, len(aims))} of {len(aims)} sites")
+        yield from self._each(aims[:wanted])
 
-def _strike_each(there: World, aims: list[Aim]) -> Iterator[Strike]:
-    for n, aim in enumerate(aims, start=1):
-        try:
-            yield _struck(there, aim, again=n % AGAIN_EVERY == 0)
-        except UnkilledError as error:  # timing differs from run to run, and so do some sites
-            _say(f"{there.name}: not met again: {aim.kind} {aim.site}: {error}")
+    def random(self, wanted: int) -> Iterator[Strike]:
+        """So many points, whatever their sites."""
+        while wanted > 0:
+            for found in self._each([Aim(n=self._rng.randint(1, len(self._points)))]):
+                wanted -= 1
+                yield found
 
+    def end(self) -> Strike:
+        """Wait for all watchdogs; what they leave is left for good."""
+        began_s = time.monotonic()
+        left = wait_for_watchdogs(self._base.iterdir()) + self._there.sick()
+        last = Point(0, END, "when no watchdog has anything to wait for any more", 1)
+        return Strike(self._there.name, last, time.monotonic() - began_s, tuple(left))
 
-def _firsts(points: list[Point]) -> list[Aim]:
-    return [Aim(kind=p.kind, site=p.site) for p in points if p.ordinal == 1]
+    def _each(self, aims: list[Aim]) -> Iterator[Strike]:
+        for aim in aims:
+            self._struck += 1
+            try:
+                yield self._one(aim, again=self._struck % AGAIN_EVERY == 0)
+            except UnkilledError as error:  # timing differs from run to run, and so do some sites
+                _say(f"{self._there.name}: not met again: {aim}: {error}")
 
+    def _one(self, aim: Aim, *, again: bool) -> Strike:
+        """As `strike`, repeated when the campaign did not get far on a busy machine."""
+        for _ in range(TRIES - 1):
+            try:
+                return strike(self._there, self._folder(), aim, again=again)
+            except UnkilledError as error:
+                if error.code in GOOD and aim.n:
+                    raise
+        return strike(self._there, self._folder(), aim, again=again)
 
-def _struck(there: World, aim: Aim, *, again: bool) -> Strike:
-    """As `strike`, repeated when the campaign did not get far on a busy machine."""
-    for _ in range(TRIES - 1):
-        try:
-            return _in_new_folder(lambda folder: strike(there, folder, aim, again=again))
-        except UnkilledError as error:
-            if error.code in GOOD and aim.n:
-                raise
-    return _in_new_folder(lambda folder: strike(there, folder, aim, again=again))
-
-
-def _in_new_folder(work: Callable[[Path], _Result]) -> _Result:
-    with tempfile.TemporaryDirectory(prefix="cb-points-", ignore_cleanup_errors=True) as name:
-        return work(Path(name))
+    def _folder(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._base))
 
 
 # --- one campaign, in a fork ----------------------------------------------------------------------
@@ -218,22 +239,42 @@ def _import_everything() -> None:
 
 def main() -> int:
     """Strike one combination; 1 when anything was left behind."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--server", choices=get_args(Kind), required=True)
-    parser.add_argument("--topology", choices=get_args(Topology), required=True)
-    parser.add_argument("--first", action="store_true")
-    options = parser.parse_args()
+    options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended
     _import_everything()
     bad = 0
-    with world(options.server, options.topology) as there:
-        for found in (strike_first if options.first else strike_all)(there):
+    with ExitStack() as stack:
+        base = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="cb-points-", ignore_cleanup_errors=True)
+        )
+        there = stack.enter_context(world(options.server, options.topology))
+        for found in _strikes(Striking(there, Path(base), Random(options.seed)), options):
             sys.stdout.write(json.dumps(asdict(found)) + "\n")
             sys.stdout.flush()
             if found.left:
                 bad += 1
                 _say(f"LEFT BEHIND at point {found.point}:\n  " + "\n  ".join(found.left))
     return 1 if bad else 0
+
+
+def _strikes(striking: Striking, options: argparse.Namespace) -> Iterator[Strike]:
+    if options.sample:
+        yield from striking.sample(options.sample)
+    elif options.first:
+        yield from striking.first()
+    yield from striking.random(options.random)
+    yield striking.end()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--server", choices=get_args(Kind), required=True)
+    parser.add_argument("--topology", choices=get_args(Topology), required=True)
+    parser.add_argument("--sample", type=int, default=0, metavar="N", help="N sites, not all")
+    parser.add_argument("--no-first", dest="first", action="store_false", help="only --random")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="and N points more")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
 
 
 def _say(text: str) -> None:

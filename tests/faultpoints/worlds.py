@@ -2,6 +2,10 @@
 
 Two topologies on one server of either kind. The campaigns are as small as ones with several
 exposures can be, since each is run again for every point in it.
+
+A run killed while a call about a fault was on the wire leaves that fault's ledger file and its
+watchdog for a minute, with path and server as before: that is *watched*, not left. Whoever strikes
+ends with `wait_for_watchdogs`, after which nothing may be there any more.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +23,12 @@ from urllib.parse import urlsplit
 from chaosbandit.cli.stage import demo_folder, standing
 from chaosbandit.errors import ChaosbanditError
 from chaosbandit.store.journal import read
-from tests.e2e.runs import journals, processes_with, proxies, service
+from tests.e2e.runs import journals, ledger_files, processes_with, proxies, service
 from tests.servers import Kind, running_server
 
 Topology = Literal["edge", "canary"]
 WITHIN_S = 5.0  # the time allowed until nothing is left
+WATCHED_S = 65.0  # and until no watchdog looks for late calls any more
 NORMAL_S = 0.08  # the mildest dose is 100 ms
 PAUSE_S = 0.02
 
@@ -88,6 +93,7 @@ class World:
     scenario: str
     environment: Mapping[str, str]
     before: Mapping[str, Any] = field(default_factory=dict)  # the server's proxies
+    served: bool = True  # others have not closed the path
 
     @property
     def name(self) -> str:
@@ -96,12 +102,26 @@ class World:
 
     def left(self, state: Path) -> list[str]:
         """What is not yet as if there had been no run that used this state folder."""
-        found = self.sick() + written(state)
-        return found + [f"process {line}" for line in processes_with(str(state))]
+        return self._remains(state)[0]
+
+    def watched(self, state: Path) -> list[str]:
+        """Of what is still there: ledger files, and the watchdogs that look after them."""
+        return self._remains(state)[1]
+
+    def _remains(self, state: Path) -> tuple[list[str], list[str]]:
+        faults, rest = ledger_files(state), unreadable(state)
+        processes = processes_with(str(state))
+        watchdogs = [line for line in processes if "safety/watchdog.py" in line]
+        rest += [f"process {line}" for line in processes if line not in watchdogs]
+        looking = [f"ledger file {name}" for name in faults]
+        looking += [f"watchdog {line}" for line in watchdogs]
+        if watchdogs:  # the file may not have been written yet when the run was killed
+            return self.sick() + rest, looking
+        return self.sick() + rest + looking, []
 
     def sick(self) -> list[str]:
         """What is wrong with the proxies and with a user's request."""
-        problem = request_problem(self.url)
+        problem = request_problem(self.url) if self.served else ""
         try:
             shown = proxies(self.server)
         except OSError as error:
@@ -138,16 +158,30 @@ def request_problem(url: str) -> str:
     return "" if good else f"a request was answered {status} after {took_s * 1000:.0f} ms"
 
 
-def written(state: Path) -> list[str]:
-    """Faults in the ledger, and journals that cannot be read."""
-    ledger = state / "chaosbandit" / "faults"
-    found = [f"ledger file {path.name}" for path in sorted(ledger.glob("cb*.json"))]
+def unreadable(state: Path) -> list[str]:
+    """Journals that cannot be read."""
+    found = []
     for path in journals(state):
         try:
             read(path, lambda _: None)
         except ChaosbanditError as error:
             found.append(f"journal: {error}")
     return found
+
+
+def wait_for_watchdogs(states: Iterable[Path], within_s: float = WATCHED_S) -> list[str]:
+    """What no watchdog has seen to the end in time: ledger files and processes."""
+    give_up_s = time.monotonic() + within_s
+    waiting = [*states]
+    while waiting := [state for state in waiting if ledger_files(state) or _processes(state)]:
+        if time.monotonic() > give_up_s:
+            return [f"{state}: {ledger_files(state)}, {_processes(state)}" for state in waiting]
+        time.sleep(10 * PAUSE_S)
+    return []
+
+
+def _processes(state: Path) -> list[str]:
+    return processes_with(str(state))
 
 
 def residue(state: Path) -> list[str]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 ANSWERED = """\
 slow-inventory holds at 192 ms and breaks at 206 ms (95 % confidence).
 
-  requests: 197 canary (12 bad), 70 control (0 bad), 9 check
+  requests: 197 canary (12 bad: 12 measured), 70 control (0 bad), 9 check
+       cut: 0 connections by us
     budget: availability 0 of 100 bad, 0 % of the 30-day error budget
             latency 12 of 100 bad, 0.6 % of the 30-day error budget (burn rate 0.61)
       dose: held at 192 ms: 193 ms delivered, 192 ms felt
@@ -36,7 +37,8 @@ TWO = """\
 slow-inventory holds at 192 ms and breaks at 206 ms (95 % confidence).
 slow-prices holds at 20 ms and breaks at 22 ms (95 % confidence).
 
-  requests: 284 canary (24 bad), 80 control (0 bad), 12 check
+  requests: 284 canary (24 bad: 24 measured), 80 control (0 bad), 12 check
+       cut: 0 connections by us
     budget: availability 0 of 100 bad, 0 % of the 30-day error budget
             latency 24 of 100 bad, 1.2 % of the 30-day error budget (burn rate 0.85)
       dose: slow-inventory held at 192 ms: 193 ms delivered, 192 ms felt
@@ -148,3 +150,9 @@ def test_the_line_of_an_exposure_names_its_ladder_where_asked(tell: Tell) -> Non
 def test_doses(tell: Tell, dose: Dose, unit: str, part: str) -> None:
     exposure = result_of(tell("answered").campaign).exposures[0]
     assert exposure_line(replace(exposure, dose=dose), unit).endswith(part)
+
+
+def test_what_else_there_is_to_know_of_the_proxies_is_told(tell: Tell) -> None:
+    note = "run a3 is watched until 12:03:10Z, since a call to Toxiproxy went unanswered"
+    result = replace(result_of(tell("held at the cap").campaign), clean_notes=(note,))
+    assert f"     clean: verified\n            {note}" in to_text(result)

@@ -14,23 +14,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.bypass import run_bypass
-from chaosbandit.safety.restore import Remedy
-from tests.operator_path import free_port
+from tests.safety.watched_path import free_port
 
-REMEDY = Remedy(
+FAULT = Fault(
+    run="run001",
     server="http://127.0.0.1:8474",
-    name="cb.run001.1790000000.1.inventory",
+    name="cb.run001.1790000000.1",
+    proxy="inventory",
     listen="127.0.0.1:9000",
     upstream="127.0.0.1:9001",
-    restores="inventory",
+    expires_epoch_s=1790000000,
 )
 FACTS = {
-    "fault": REMEDY.name,
+    "fault": FAULT.name,
     "proxy": "inventory",
-    "listen": REMEDY.listen,
-    "upstream": REMEDY.upstream,
-    "server": REMEDY.server,
+    "listen": FAULT.listen,
+    "upstream": FAULT.upstream,
+    "server": FAULT.server,
     "why": "it is frozen",
 }
 
@@ -38,7 +40,7 @@ BACK = "take it back when the proxy is well again"
 
 
 def used(bypass: str | tuple[str, ...] | None, within_s: float = 10.0) -> str:
-    return run_bypass(replace(REMEDY, bypass=bypass), "it is frozen", within_s)
+    return run_bypass(replace(FAULT, bypass=bypass), "it is frozen", within_s)
 
 
 @contextlib.contextmanager

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chaosbandit.core.model import Fault
-from chaosbandit.errors import CleanupError, HarnessError, ToxiproxyError
-from chaosbandit.safety import watch
+from chaosbandit.errors import CleanupError, HarnessError
+from chaosbandit.faults.fault import Fault
+from chaosbandit.safety import watchdog_link
 from chaosbandit.safety.guard import RunGuard
-from chaosbandit.safety.lease import Claim
 from chaosbandit.safety.ledger import FaultLedger
-from tests.operator_path import ORIGINAL, OperatorPath, beside, free_port, operator_path
+from chaosbandit.toxiproxy.lease import Claim
+from chaosbandit.toxiproxy.undo import Late
+from tests.safety.watched_path import ORIGINAL, WatchedPath, lonely, nowhere, watched_path
 from tests.servers import running_server
+
+UNCLEAN = CleanupError("It may be there. Run `clean`, or by hand:", ["curl a", "curl b"])
 
 
 @pytest.fixture
@@ -28,16 +32,9 @@ def ledger(tmp_path: Path) -> FaultLedger:
 
 
 @pytest.fixture
-def path() -> Iterator[OperatorPath]:
-    with running_server("embedded") as url, operator_path(url) as path:
+def path() -> Iterator[WatchedPath]:
+    with running_server("embedded") as url, watched_path(url) as path:
         yield path
-
-
-def a_fault(n: int = 1) -> Fault:
-    """A fault of our own on a server that is not there, so that undoing it is quick."""
-    server = f"http://127.0.0.1:{free_port()}"
-    path = OperatorPath(server, f"127.0.0.1:{free_port()}", "127.0.0.1:1")
-    return replace(path.fault(n), restores=None)
 
 
 def written(ledger: FaultLedger) -> list[str]:
@@ -61,22 +58,36 @@ def has_ended(pid: int) -> bool:
     return state == "Z"
 
 
-def wait_for(condition: object, within_s: float = 15.0) -> None:
-    assert callable(condition)
+def wait_for(condition: Callable[[], object], within_s: float = 15.0) -> None:
     give_up_s = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up_s
         time.sleep(0.01)
 
 
-def test_fault_is_written_and_watched_inside_and_neither_outside(ledger: FaultLedger) -> None:
+@contextlib.contextmanager
+def stopped(pid: int | None) -> Iterator[None]:
+    """The process hangs meanwhile; whatever comes of the test, it is not left so."""
+    os.kill(pid or 0, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid or 0, signal.SIGCONT)
+
+
+def late(in_s: float, *, closes: bool = False) -> Late:
+    return Late(time.monotonic() + in_s, closes)
+
+
+def test_fault_is_written_and_watched_until_it_is_struck(ledger: FaultLedger) -> None:
     async def run() -> int | None:
         async with RunGuard("run001", ledger) as guard:
             assert ledger.is_alive("run001")
             for n in (1, 2):
-                async with guard.guard(a_fault(n)):
-                    assert len(written(ledger)) == 1
-                    assert guard.alive()
+                await guard.arm(lonely(n))
+                assert written(ledger) == [lonely(n).name]
+                assert guard.alive()
+                await guard.strike(lonely(n))
                 assert written(ledger) == []
             return guard.watchdog_pid()
 
@@ -88,56 +99,156 @@ def test_fault_is_written_and_watched_inside_and_neither_outside(ledger: FaultLe
 def test_several_faults_at_once(ledger: FaultLedger) -> None:
     async def run() -> None:
         async with RunGuard("run001", ledger) as guard:
-            first, second = a_fault(1), a_fault(2)
-            async with guard.guard(first), guard.guard(second):
-                assert written(ledger) == sorted([first.name, second.name])
-            assert written(ledger) == []
+            first, second = lonely(1), lonely(2)
+            await guard.arm(first)
+            await guard.arm(second)
+            assert written(ledger) == sorted([first.name, second.name])
+            await guard.strike(first)
+            assert written(ledger) == [second.name]
+            await guard.strike(second)
 
     asyncio.run(run())
+    assert list(ledger.directory.iterdir()) == []
 
 
-def test_a_bug_on_the_way_out_is_no_proof_that_the_fault_is_gone(ledger: FaultLedger) -> None:
-    fault = a_fault()
-
-    async def run() -> None:
-        async with RunGuard("run001", ledger) as guard:
-            with pytest.raises(ValueError, match="bug"):
-                async with guard.guard(fault):
-                    raise ValueError("bug")
-            assert written(ledger) == [fault.name]
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("error", [ToxiproxyError("odd", 500), HarnessError("refused")])
-def test_error_after_a_verified_removal_strikes_the_fault_out(
-    ledger: FaultLedger, error: Exception
+def test_fault_armed_again_is_written_and_watched_as_it_is_now(
+    ledger: FaultLedger, path: WatchedPath
 ) -> None:
-    async def run() -> None:
-        async with RunGuard("run001", ledger) as guard:
-            with pytest.raises(type(error)):
-                async with guard.guard(a_fault()):
-                    raise error
-            assert written(ledger) == []
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("grouped", [False, True])
-def test_unconfirmed_removal_stays_written_and_the_watchdog_ends_it(
-    ledger: FaultLedger, path: OperatorPath, grouped: bool
-) -> None:
-    fault = path.fault()
-    error: Exception = CleanupError("not confirmed")
+    mild = path.fault()
+    more = replace(mild.toxics[0], name=path.fault(2).name)
+    both = replace(mild, toxics=(*mild.toxics, more))
 
     async def run() -> int | None:
         async with RunGuard("run001", ledger) as guard:
-            with pytest.raises((CleanupError, ExceptionGroup)):
-                async with guard.guard(fault):
-                    path.inject(fault)
-                    raise ExceptionGroup("two", [error, ValueError()]) if grouped else error
-            assert written(ledger) == [fault.name]
+            await guard.arm(mild)
+            await guard.arm(both)
+            assert [entry.fault for entry in ledger.entries().entries] == [both]
+            path.inject(replace(mild, toxics=(more,)))
+            guard.resting(both, True)
+            return guard.watchdog_pid()  # and leaves without a word on the fault
+
+    pid = asyncio.run(run())
+    wait_for(lambda: not is_running(pid))
+    assert path.is_normal()
+    assert written(ledger) == []
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_whether_a_call_is_on_the_wire_reaches_the_watchdog(
+    ledger: FaultLedger, path: WatchedPath, rests: bool
+) -> None:
+    fault = path.fault()
+
+    async def run() -> int | None:
+        async with RunGuard("run001", ledger) as guard:
+            guard.resting(fault, True)  # of a fault that nobody knows: no harm
+            await guard.arm(fault)  # and forgotten now
+            guard.resting(fault, not rests)
+            guard.resting(fault, rests)
+            return guard.watchdog_pid()
+
+    pid = asyncio.run(run()) or 0
+    time.sleep(1.5)
+    assert is_running(pid) != rests
+    assert written(ledger) == ([] if rests else [fault.name])
+    if not rests:
+        os.kill(pid, signal.SIGKILL)  # it would look for a minute
+        wait_for(lambda: not is_running(pid))
+
+
+# --- late calls -----------------------------------------------------------------------------------
+
+
+def test_late_call_keeps_a_fault_written_and_watched_and_nobody_waiting(
+    ledger: FaultLedger, path: WatchedPath
+) -> None:
+    fault = path.fault()
+
+    async def run() -> RunGuard:
+        async with RunGuard("run001", ledger) as guard:
+            assert guard.watched() is None
+            await guard.arm(fault)
+            await guard.strike(fault, late(4.0))
+            said = guard.watched()
+        assert guard.watched() == said  # also told afterwards
+        return guard
+
+    began_s = time.monotonic()
+    guard = asyncio.run(run())
+    left_s = time.monotonic() - began_s
+    until = time.strftime("%H:%M:", time.gmtime(time.time() + 3.0))
+    assert left_s < 3.0
+    pid = guard.watchdog_pid()
+    said = guard.watched() or ""
+    assert said.startswith(f"The watchdog (process {pid}) keeps watching inventory until {until}")
+    assert said.endswith("Z, since a call to Toxiproxy went unanswered.")
+    path.inject(fault)
+    wait_for(path.is_normal, 3.0)
+    assert written(ledger) == [fault.name]
+    wait_for(lambda: not is_running(pid))
+    assert time.monotonic() - began_s > 3.9
+    assert written(ledger) == []
+    assert guard.watched() is None
+
+
+def test_call_that_is_late_no_more_is_no_reason_to_watch(ledger: FaultLedger) -> None:
+    async def run() -> None:
+        async with RunGuard("run001", ledger) as guard:
+            await guard.arm(lonely())
+            await guard.strike(lonely(), late(-0.1))
+            assert written(ledger) == []
+            assert guard.watched() is None
+
+    asyncio.run(run())
+    assert list(ledger.directory.iterdir()) == []
+
+
+def test_new_watchdog_takes_over_what_is_late_and_what_rests(
+    ledger: FaultLedger, path: WatchedPath
+) -> None:
+    gone, stands = path.fault(1), path.fault(2)
+
+    async def run() -> int | None:
+        async with RunGuard("run001", ledger) as guard:
+            for fault in (gone, stands):
+                await guard.arm(fault)
+            guard.resting(stands, True)
+            await guard.strike(gone, late(4.0))
+            os.kill(guard.watchdog_pid() or 0, signal.SIGKILL)
+            wait_for(lambda: not guard.alive())
+            await guard.arm(lonely())
+            await guard.strike(lonely())
+            path.inject(gone)
+            await asyncio.to_thread(wait_for, lambda: path.toxics() == [])
+            path.inject(stands)
+            return guard.watchdog_pid()
+
+    began_s = time.monotonic()
+    pid = asyncio.run(run())
+    wait_for(lambda: not is_running(pid))
+    assert time.monotonic() - began_s < 15.0
+    assert path.is_normal()
+    assert written(ledger) == []
+
+
+# --- what could not be removed --------------------------------------------------------------------
+
+
+def test_unconfirmed_removal_stays_written_and_the_watchdog_ends_it_at_once(
+    ledger: FaultLedger, path: WatchedPath
+) -> None:
+    fault = path.fault()
+
+    async def run() -> int | None:
+        async with RunGuard("run001", ledger) as guard:
+            await guard.arm(fault)
+            path.inject(fault)
+            guard.resting(fault, True)
             assert not path.is_normal()
+            error = await guard.failed(fault, CleanupError("not confirmed"))
+            assert str(error).startswith("not confirmed. The watchdog (process ")
+            assert written(ledger) == [fault.name]
+            await asyncio.to_thread(wait_for, path.is_normal)
             return guard.watchdog_pid()
 
     pid = asyncio.run(run())
@@ -146,162 +257,176 @@ def test_unconfirmed_removal_stays_written_and_the_watchdog_ends_it(
     assert written(ledger) == []
 
 
-@pytest.mark.parametrize("grouped", [False, True])
 def test_bypass_is_used_once_and_told_of_beside_what_is_left_to_do(
-    ledger: FaultLedger, tmp_path: Path, grouped: bool
+    ledger: FaultLedger, tmp_path: Path
 ) -> None:
     used = tmp_path / "used"
-    fault = replace(a_fault(), bypass=("sh", "-c", f"echo $CHAOSBANDIT_FAULT >> {used}"))
-    unclean = CleanupError("It may be there. Run `clean`, or by hand:", ["curl a", "curl b"])
-    error: Exception = ExceptionGroup("two", [ValueError(), unclean]) if grouped else unclean
+    bypass = ("sh", "-c", f"echo $CHAOSBANDIT_FAULT >> {used}")
+    fault = replace(nowhere().fault(), server="http://192.0.2.1:1", bypass=bypass)
 
-    async def run() -> CleanupError:
+    async def run() -> tuple[CleanupError, int]:
         async with RunGuard("run001", ledger) as guard:
-            with pytest.raises(CleanupError) as caught:
-                async with guard.guard(fault):
-                    raise error
+            await guard.arm(fault)
+            error = await guard.failed(fault, UNCLEAN)
             assert used.read_text() == f"{fault.name}\n"
             assert written(ledger) == [fault.name]
-            return caught.value
+            return error, guard.watchdog_pid() or 0
 
-    found = asyncio.run(run())
-    assert found.__cause__ is error
+    found, pid = asyncio.run(run())
     assert found.commands == ("curl a", "curl b")
     assert str(found).startswith("It may be there. The bypass ")
-    assert " 0: take it back when the proxy is well again. The watchdog (process " in str(found)
+    assert f" 0: take it back when the proxy is well again. The watchdog (process {pid}" in str(
+        found
+    )
     assert f"its log is {ledger.directory / 'watchdog.log'}. Run" in str(found)
     assert str(found).endswith(". Run `clean`, or by hand:\n  curl a\n  curl b")
     assert found.exit_code == 7
+    time.sleep(5.0)  # by now it would have used the bypass, too
+    assert is_running(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert used.read_text() == f"{fault.name}\n"
 
 
 def test_interruption_does_not_hide_a_failed_clean_up_while_the_bypass_works(
     ledger: FaultLedger, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
-    fault = replace(a_fault(), bypass=("sh", "-c", f"touch {begun}; sleep 0.5; exit 3"))
-
-    async def exposure(guard: RunGuard) -> None:
-        async with guard.guard(fault):
-            raise CleanupError("not confirmed", ["curl a"])
+    fault = replace(lonely(), bypass=("sh", "-c", f"touch {begun}; sleep 0.5; exit 3"))
 
     async def run() -> None:
         async with RunGuard("run001", ledger) as guard:
-            task = asyncio.ensure_future(exposure(guard))
+            await guard.arm(fault)
+            task = asyncio.ensure_future(guard.failed(fault, CleanupError("not so", ["curl a"])))
             await asyncio.to_thread(wait_for, begun.exists)
             task.cancel()
-            with pytest.raises(CleanupError, match=r"^not confirmed\. The bypass .*\n  curl a"):
-                await task
+            assert str(await task).startswith("not so. The bypass ")
+            assert str(await task).endswith("\n  curl a")
 
     asyncio.run(run())
 
 
-def test_error_without_a_bypass_or_a_failed_clean_up_stays_as_it_is(
-    ledger: FaultLedger, tmp_path: Path
+def test_without_a_watchdog_nobody_is_said_to_go_on(
+    ledger: FaultLedger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    used = tmp_path / "used"
-    plain = a_fault()
-    cases: list[tuple[Fault, Exception]] = [
-        (plain, HarnessError("no injection")),
-        (replace(plain, bypass=("touch", str(used))), HarnessError("refused")),
-    ]
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(1)")
 
     async def run() -> None:
         async with RunGuard("run001", ledger) as guard:
-            for fault, error in cases:
-                with pytest.raises(type(error)) as caught:
-                    async with guard.guard(fault):
-                        raise error
-                assert caught.value is error
+            await guard.arm(lonely())
+            monkeypatch.setattr(watchdog_link, "_PROGRAM", broken)
+            os.kill(guard.watchdog_pid() or 0, signal.SIGKILL)
+            wait_for(lambda: not guard.alive())
+            assert str(await guard.failed(lonely(), CleanupError("not so"))) == "not so."
 
     asyncio.run(run())
-    assert not used.exists()
+    assert written(ledger) == [lonely().name]
+
+
+def test_a_server_that_cannot_be_cleaned_up_is_not_waited_for(
+    ledger: FaultLedger, path: WatchedPath
+) -> None:
+    claim = Claim(path.url, path.upstream, path.listen, int(time.time()) + 60)
+    ended_s = []
+
+    async def run() -> None:
+        fault = path.fault()
+        async with RunGuard("run001", ledger, claim=claim) as guard:
+            await guard.arm(fault)
+            guard.resting(fault, True)
+            await guard.failed(fault, UNCLEAN)
+            ended_s.append(time.monotonic())
+
+    asyncio.run(run())
+    assert time.monotonic() - ended_s[0] < 1.0
+    wait_for(lambda: not written(ledger))  # the watchdog does both: the fault and the lease
+    assert path.names() == [ORIGINAL]
+
+
+def test_servers_own_end_is_the_end_of_its_faults(ledger: FaultLedger) -> None:
+    """The run embeds the server: with it the server ends, and nothing can be left on it."""
+    fault = replace(nowhere().fault(), dies_with_run=True)
+
+    async def run() -> int | None:
+        async with RunGuard("run001", ledger) as guard:
+            await guard.arm(fault)
+            assert ledger.entries().entries[0].fault.dies_with_run
+            await guard.failed(fault, CleanupError("the server is gone"))
+            return guard.watchdog_pid()
+
+    pid = asyncio.run(run())
+    wait_for(lambda: not is_running(pid), 5.0)
+    assert written(ledger) == []
+
+
+# --- the run that is stuck, or interrupted --------------------------------------------------------
 
 
 def test_stuck_event_loop_is_noticed_and_a_working_one_left_alone(
-    ledger: FaultLedger, path: OperatorPath
+    ledger: FaultLedger, path: WatchedPath
 ) -> None:
     fault = path.fault()
 
     async def run() -> None:
         async with RunGuard("run001", ledger, ttl_s=1.0) as guard:
-            async with guard.guard(fault):
-                path.inject(fault)
-                await asyncio.sleep(4.0)
-                assert path.names() == sorted([fault.name, ORIGINAL])
-                wait_for(path.is_normal)  # stuck: nothing else runs in this loop
+            await guard.arm(fault)
+            path.inject(fault)
+            guard.resting(fault, True)
+            await asyncio.sleep(4.0)
+            assert path.toxics() == [fault.name]
+            wait_for(path.is_normal)  # stuck: nothing else runs in this loop
             assert guard.alive()
+            await guard.strike(fault)
 
     asyncio.run(run())
-    assert list(ledger.directory.iterdir()) == []
+    assert [file.name for file in ledger.directory.iterdir()] == ["watchdog.log"]
 
 
-@pytest.mark.parametrize("removed", [False, True])
-def test_interrupted_exposure_is_believed_only_if_the_server_confirms(
-    ledger: FaultLedger, path: OperatorPath, removed: bool
+@pytest.mark.parametrize("again", [False, True])
+def test_cancelling_while_arming_leaves_only_what_was_armed_before(
+    ledger: FaultLedger, again: bool
 ) -> None:
-    fault = path.fault()
-
-    async def exposure(guard: RunGuard, inside: asyncio.Event) -> None:
-        async with guard.guard(fault):
-            path.inject(fault, "restored" if removed else "enabled")
-            inside.set()
-            await asyncio.sleep(60)
-
-    async def run() -> int | None:
-        async with RunGuard("run001", ledger) as guard:
-            inside = asyncio.Event()
-            task = asyncio.ensure_future(exposure(guard, inside))
-            await inside.wait()
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert written(ledger) == ([] if removed else [fault.name])
-            return guard.watchdog_pid()
-
-    pid = asyncio.run(run())
-    wait_for(lambda: not is_running(pid))
-    assert written(ledger) == []
-    assert path.is_normal()
-
-
-def test_cancelling_while_arming_leaves_nothing_written(ledger: FaultLedger) -> None:
     async def run() -> None:
         async with RunGuard("run001", ledger) as guard:
-
-            async def expose() -> None:
-                async with guard.guard(a_fault()):
-                    raise AssertionError("entered although cancelled")
-
-            task = asyncio.ensure_future(expose())
+            if again:
+                await guard.arm(lonely())
+            task = asyncio.ensure_future(guard.arm(lonely()))
             await asyncio.sleep(0)
             task.cancel()
+            await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert written(ledger) == []
-            async with guard.guard(a_fault(2)):
-                assert guard.alive()
+            assert written(ledger) == ([lonely().name] if again else [])
+            await guard.arm(lonely(2))
+            assert guard.alive()
+            for n in (1, 2):
+                await guard.strike(lonely(n))
 
     asyncio.run(run())
+
+
+# --- the watchdog that is dead, or hangs ----------------------------------------------------------
 
 
 def test_killed_watchdog_is_replaced_and_takes_over_what_is_armed(
-    ledger: FaultLedger, path: OperatorPath
+    ledger: FaultLedger, path: WatchedPath
 ) -> None:
     fault = path.fault()
 
     async def run() -> int | None:
         async with RunGuard("run001", ledger) as guard:
-            with pytest.raises(CleanupError):
-                async with guard.guard(fault):
-                    path.inject(fault)
-                    first = guard.watchdog_pid()
-                    os.kill(first or 0, signal.SIGKILL)
-                    wait_for(lambda: not guard.alive())
-                    async with guard.guard(a_fault(2)):
-                        assert guard.alive()
-                        assert guard.watchdog_pid() != first
-                    raise CleanupError("left to the watchdog")
+            await guard.arm(fault)
+            path.inject(fault)
+            guard.resting(fault, True)
+            first = guard.watchdog_pid()
+            os.kill(first or 0, signal.SIGKILL)
+            wait_for(lambda: not guard.alive())
+            guard.resting(fault, True)  # said to nobody, and no error
+            await guard.arm(lonely(2))
+            assert guard.alive()
+            assert guard.watchdog_pid() != first
+            await guard.strike(lonely(2))
             return guard.watchdog_pid()
 
     second = asyncio.run(run())
@@ -312,9 +437,10 @@ def test_killed_watchdog_is_replaced_and_takes_over_what_is_armed(
 def test_watchdog_killed_first_then_the_run_ends_normally(ledger: FaultLedger) -> None:
     async def run() -> None:
         async with RunGuard("run001", ledger) as guard:
-            async with guard.guard(a_fault()):
-                os.kill(guard.watchdog_pid() or 0, signal.SIGKILL)
-                wait_for(lambda: not guard.alive())
+            await guard.arm(lonely())
+            os.kill(guard.watchdog_pid() or 0, signal.SIGKILL)
+            wait_for(lambda: not guard.alive())
+            await guard.strike(lonely())
             assert written(ledger) == []
 
     asyncio.run(run())
@@ -326,19 +452,39 @@ def test_hanging_watchdog_refuses_the_fault_and_the_next_one_gets_another(
 ) -> None:
     async def run() -> None:
         async with RunGuard("run001", ledger, ack_s=0.5) as guard:
-            stopped = guard.watchdog_pid() or 0
-            os.kill(stopped, signal.SIGSTOP)
-            started_s = time.monotonic()
-            with pytest.raises(HarnessError, match="did not acknowledge `arm`"):
-                async with guard.guard(a_fault()):
-                    raise AssertionError("injected without a watchdog")
-            assert 0.45 < time.monotonic() - started_s < 5
-            assert written(ledger) == []
-            assert not guard.alive()
-            async with guard.guard(a_fault(2)):
+            first = guard.watchdog_pid()
+            with stopped(first):
+                started_s = time.monotonic()
+                with pytest.raises(HarnessError, match="did not acknowledge `arm`"):
+                    await guard.arm(lonely())
+                assert 0.45 < time.monotonic() - started_s < 5
+                assert written(ledger) == []
+                assert not guard.alive()
+                await guard.arm(lonely(2))
                 assert guard.alive()
-            os.kill(stopped, signal.SIGCONT)
-        wait_for(lambda: not is_running(stopped))
+                await guard.strike(lonely(2))
+        wait_for(lambda: not is_running(first))
+
+    asyncio.run(run())
+
+
+def test_saying_whether_a_call_is_on_the_wire_never_waits(ledger: FaultLedger) -> None:
+    async def run() -> None:
+        async with RunGuard("run001", ledger, ack_s=1.0) as guard:
+            await guard.arm(lonely())
+            first = guard.watchdog_pid()
+            with stopped(first):
+                arming = asyncio.ensure_future(guard.arm(lonely(2)))
+                await asyncio.sleep(0.1)
+                began_s = time.monotonic()
+                for n in range(1000):  # more than fit
+                    guard.resting(lonely(), n % 2 == 0)
+                assert time.monotonic() - began_s < 1.0
+                with pytest.raises(HarnessError):
+                    await arming
+                assert not guard.alive()
+                await guard.strike(lonely())
+        wait_for(lambda: not is_running(first))
 
     asyncio.run(run())
 
@@ -348,7 +494,7 @@ def test_no_run_without_a_watchdog(
 ) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit(1)")
-    monkeypatch.setattr(watch, "_PROGRAM", broken)
+    monkeypatch.setattr(watchdog_link, "_PROGRAM", broken)
 
     async def run() -> None:
         async with RunGuard("run001", ledger):
@@ -357,6 +503,9 @@ def test_no_run_without_a_watchdog(
     with pytest.raises(HarnessError, match="was not ready"):
         asyncio.run(run())
     assert not ledger.is_alive("run001")
+
+
+# --- what is refused ------------------------------------------------------------------------------
 
 
 def test_run_that_goes_on_elsewhere_is_refused(ledger: FaultLedger) -> None:
@@ -378,17 +527,18 @@ def test_run_that_goes_on_elsewhere_is_refused(ledger: FaultLedger) -> None:
         ({"server": "https://127.0.0.1:8474"}, "wanted http"),
         ({"name": "inventory"}, "wanted cb"),
         ({"expires_epoch_s": 1000}, "expiry is in the past"),
-        ({"name": f"cb.run001.1.1.{'x' * 300}"}, "could not be written"),
+        ({"name": f"cb-standin.run001.1.{'x' * 300}"}, "could not be written"),
     ],
 )
 def test_fault_that_could_not_be_undone_is_refused(
     ledger: FaultLedger, change: dict[str, str], why: str
 ) -> None:
+    fault: Fault = replace(nowhere().fault(), **change)  # type: ignore[arg-type]
+
     async def run() -> None:
         async with RunGuard("run001", ledger) as guard:
             with pytest.raises(HarnessError, match=why):
-                async with guard.guard(replace(a_fault(), **change)):  # type: ignore[arg-type]
-                    raise AssertionError("injected")
+                await guard.arm(fault)
             assert written(ledger) == []
             assert guard.alive()
 
@@ -397,17 +547,25 @@ def test_fault_that_could_not_be_undone_is_refused(
 
 def test_unusable_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
 
-    async def run() -> None:
-        async with RunGuard("run001", FaultLedger(tmp_path / "file" / "faults")):
+    async def run(directory: Path) -> None:
+        async with RunGuard("run001", FaultLedger(directory)):
             raise AssertionError("started without a ledger")
 
     with pytest.raises(HarnessError, match="not usable"):
-        asyncio.run(run())
+        asyncio.run(run(tmp_path / "file" / "faults"))
+    for folder in (tmp_path / "shared", tmp_path / "shared" / "faults"):
+        with pytest.raises(HarnessError, match=r"not usable \(.* by others.*chmod go-w"):
+            asyncio.run(run(folder))
+
+
+# --- children -------------------------------------------------------------------------------------
 
 
 def test_forked_worker_neither_holds_the_lock_nor_hides_the_end(
-    ledger: FaultLedger, path: OperatorPath
+    ledger: FaultLedger, path: WatchedPath
 ) -> None:
     """A worker that outlives the run keeps no copy of what tells the others that it is gone."""
     fault = path.fault()
@@ -432,17 +590,18 @@ def test_forked_worker_neither_holds_the_lock_nor_hides_the_end(
 
 
 async def _fork_a_worker_and_wait(
-    ledger: FaultLedger, path: OperatorPath, fault: Fault, tell: int
+    ledger: FaultLedger, path: WatchedPath, fault: Fault, tell: int
 ) -> None:
     async with RunGuard("run001", ledger) as guard:
-        async with guard.guard(fault):
-            path.inject(fault)
-            worker = os.fork()
-            if worker == 0:
-                os.close(tell)
-                _wait_for_the_end()
-            os.write(tell, f"{worker} {guard.watchdog_pid()}\n".encode())
+        await guard.arm(fault)
+        path.inject(fault)
+        guard.resting(fault, True)
+        worker = os.fork()
+        if worker == 0:
+            os.close(tell)
             _wait_for_the_end()
+        os.write(tell, f"{worker} {guard.watchdog_pid()}\n".encode())
+        _wait_for_the_end()
 
 
 def _wait_for_the_end() -> None:
@@ -451,57 +610,27 @@ def _wait_for_the_end() -> None:
     os._exit(1)
 
 
-def test_servers_own_end_is_the_end_of_its_faults(ledger: FaultLedger) -> None:
-    """The run embeds the server: with it the server ends, and nothing can be restored."""
-    fault = replace(a_fault(), restores="inventory")
-
-    async def run() -> int | None:
-        async with RunGuard("run001", ledger, own_servers=[fault.server]) as guard:
-            with pytest.raises(CleanupError):
-                async with guard.guard(fault):
-                    assert ledger.entries().entries[0].server_dies_with_run
-                    raise CleanupError("the server is gone")
-            return guard.watchdog_pid()
-
-    pid = asyncio.run(run())
-    wait_for(lambda: not is_running(pid))
-    assert written(ledger) == []
-
-
 @pytest.mark.parametrize("dosed", [False, True])
 def test_only_a_path_without_a_dose_may_outlive_its_name(
-    ledger: FaultLedger, path: OperatorPath, dosed: bool
+    ledger: FaultLedger, path: WatchedPath, dosed: bool
 ) -> None:
-    fault = beside(path, path.fault(expires_in_s=2.0))
-    if not dosed:
-        fault = replace(fault, toxics=())
+    ours = path.path_of_ours(expires_in_s=2.0)
+    toxic = path.fault(expires_in_s=2.0).toxics[0]
+    fault = replace(ours, name=toxic.name, toxics=(toxic,)) if dosed else ours
 
     async def run() -> list[str]:
         async with RunGuard("run001", ledger) as guard:
-            async with guard.guard(fault):
-                body = {"name": fault.name, "listen": fault.listen, "upstream": fault.upstream}
-                assert path.call("POST", "/proxies", body) == 201
-                await asyncio.sleep(4.0)
-                return path.names()
+            await guard.arm(fault)
+            assert path.make(fault) == 201
+            if dosed:
+                path.inject(fault)
+            guard.resting(fault, True)
+            await asyncio.sleep(4.0)
+            assert path.names() == sorted([ORIGINAL, fault.proxy])
+            left = path.toxics(fault.proxy)
+            assert ledger.entries().entries == () if dosed else written(ledger)
+            path.call("DELETE", f"/proxies/{fault.proxy}")
+            await guard.strike(fault)
+            return left
 
-    left = [ORIGINAL] if dosed else sorted([ORIGINAL, fault.name])
-    assert left == asyncio.run(run())
-
-
-def test_a_server_that_cannot_be_cleaned_up_is_not_waited_for(
-    ledger: FaultLedger, path: OperatorPath
-) -> None:
-    claim = Claim(path.url, path.upstream, path.listen, int(time.time()) + 60)
-    ended_s = []
-
-    async def run() -> None:
-        async with RunGuard("run001", ledger, claim=claim) as guard:
-            with pytest.raises(CleanupError):
-                async with guard.guard(path.fault()):
-                    ended_s.append(time.monotonic())
-                    raise CleanupError("not gone", ["curl"])
-
-    asyncio.run(run())
-    assert time.monotonic() - ended_s[0] < 1.0
-    wait_for(lambda: not written(ledger))  # the watchdog does both: the fault and the lease
-    assert path.names() == [ORIGINAL]
+    assert asyncio.run(run()) == []

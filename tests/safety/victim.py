@@ -1,8 +1,9 @@
 """A run to be killed: guards a fault, injects it step by step, and stops at a given point.
 
 Started as a process by the tests: `victim.py <ledger> <url> <listen> <upstream> <point> <expires
-in s> [stuck]`. Says `at <point> <watchdog pid> <fault>` and then waits for its end; with `stuck`
-its event loop stands still meanwhile, as in a run that hangs while its threads live on.
+in s> [stuck] [calling]`. Says `at <point> <watchdog pid> <fault>` and then waits for its end; with
+`stuck` its event loop stands still meanwhile, as in a run that hangs while its threads live on;
+with `calling` it has said that a call is on the wire.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
-from tests.operator_path import OperatorPath, injection
+from tests.safety.watched_path import WatchedPath, injection
 
 
 async def _run(
-    ledger: Path, path: OperatorPath, point: str, expires_in_s: float, stuck: bool
+    ledger: Path, path: WatchedPath, point: str, expires_in_s: float, how: Collection[str]
 ) -> None:
     fault = path.fault(expires_in_s=expires_in_s)
     faults = FaultLedger(ledger)
@@ -27,7 +29,7 @@ async def _run(
         if state == point:
             sys.stdout.write(f"at {state} {pid} {fault.name}\n")
             sys.stdout.flush()
-            if stuck:
+            if "stuck" in how:
                 time.sleep(120)  # noqa: ASYNC251  what it is for
             await asyncio.sleep(120)
 
@@ -37,16 +39,19 @@ async def _run(
         if point == "recorded":
             faults.record(fault)
             await reached("recorded")
-        async with guard.guard(fault):
-            await reached("armed")
-            for state, action in injection(path, fault):
-                action()
-                await reached(state)
+        await guard.arm(fault)
+        guard.resting(fault, "calling" not in how)
+        await reached("armed")
+        for state, action in injection(path, fault):
+            guard.resting(fault, False)
+            action()
+            guard.resting(fault, "calling" not in how)
+            await reached(state)
+        await guard.strike(fault)
         await reached("left")
     await reached("ended")
 
 
 if __name__ == "__main__":
-    place = OperatorPath(*sys.argv[2:5])
-    is_stuck = sys.argv[7:] == ["stuck"]
-    asyncio.run(_run(Path(sys.argv[1]), place, sys.argv[5], float(sys.argv[6]), is_stuck))
+    place = WatchedPath(*sys.argv[2:5])
+    asyncio.run(_run(Path(sys.argv[1]), place, sys.argv[5], float(sys.argv[6]), sys.argv[7:]))

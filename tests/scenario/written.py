@@ -14,10 +14,10 @@ from typing import Any
 
 from chaosbandit.core import policies
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Bypass
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.core.topology import TOPOLOGIES
+from chaosbandit.faults.fault import Bypass
 from tests.scenario.styled import Quantity, Unquoted
 
 Data = dict[str, Any]

@@ -13,11 +13,12 @@ import pytest
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign, Decided, Observed, SteadyStateMeasured
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Bracket, Decision, Expose, Fault, Phase, Route, Sample, Variant
+from chaosbandit.core.model import Bracket, Decision, Expose, Phase, Route, Sample, Variant
 from chaosbandit.core.policies import policy
 from chaosbandit.core.replay import replay
 from chaosbandit.core.scenario import Proxy, Scenario, Search
 from chaosbandit.errors import Exit
+from chaosbandit.faults.fault import Fault
 from chaosbandit.sim import Response, World
 from tests.simulated import SLOPPY, Heard, cliff, generator, run, scenario
 
@@ -42,13 +43,12 @@ class Shop(World):
         super().__init__(lambda severity: 0.001, generator(seed), **changes)
         self.responses, self.felt_of, self._dosed = responses, felt or {}, ""
 
-    def plan(self, variant: Variant | None, n: int, expires_epoch_s: int) -> Fault | None:
+    def plan(self, variant: Variant) -> Fault:
         """From now on the service answers as it does when this dependency is slow."""
-        if variant is not None:
-            self.response = self.responses[variant.ladder]
-            self.felt = self.felt_of.get(variant.ladder, lambda severity: min(severity, 0.1))
-            self._dosed = variant.proxy
-        return super().plan(variant, n, expires_epoch_s)
+        self.response = self.responses[variant.ladder]
+        self.felt = self.felt_of.get(variant.ladder, lambda severity: min(severity, 0.1))
+        self._dosed = variant.proxy
+        return super().plan(variant)
 
     def _sample(self, seq: int, route: Route) -> Sample:
         drawn = super()._sample(seq, route)

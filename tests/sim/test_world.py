@@ -7,8 +7,8 @@ import pytest
 from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.model import Fault, Health, Outcome, Route, Sample
-from chaosbandit.errors import CleanupError, Exit, HarnessError
+from chaosbandit.core.model import Health, Outcome, Route, Sample
+from chaosbandit.errors import Exit, HarnessError
 from chaosbandit.ports import Signal
 from chaosbandit.sim import World, simulate_campaign
 from chaosbandit.sim.targets import (
@@ -96,48 +96,38 @@ def test_control_and_status_can_be_chosen() -> None:
     assert {s.status for s in stream(simulated, [Route.CONTROL] * 3)} == {429}
 
 
-def fault(simulated: World, arm: int = 40) -> Fault:
-    planned = simulated.plan(LADDER.variant(arm), 2, 1_700_000_090)
-    assert planned is not None
-    return planned
-
-
-def test_the_canary_is_sick_while_a_fault_stands() -> None:
+def test_the_canary_is_sick_while_a_fault_is_in_effect_and_an_escalation_is_an_update() -> None:
     simulated = world(cliff(1.0))
 
-    async def exposed() -> float:
-        planned = fault(simulated)
-        async with simulated.guard(planned), simulated.inject(planned):
-            return simulated.severity
+    async def exposed() -> list[float]:
+        found = []
+        async with simulated.paths() as paths:
+            assert paths == {}
+            for arm in (40, 44):
+                async with simulated.inject(simulated.plan(LADDER.variant(arm))):
+                    found.append(simulated.severity)
+                found.append(simulated.severity)
+        return found
 
-    assert asyncio.run(exposed()) == LADDER.severities[40]
-    assert simulated.severity == 0.0
-    name = "cb.simulated.1700000090.2.inventory"
-    assert simulated.calls == [
-        f"{verb} {name}" for verb in ("record", "inject", "remove", "strike")
-    ]
+    severities = LADDER.severities
+    assert asyncio.run(exposed()) == [severities[40], 0.0, severities[44], 0.0]
+    name = "cb.simulated.1700000120.1"
+    verbs = ("inject", "soften", "update", "soften", "remove")
+    assert simulated.calls == [f"{verb} {name}" for verb in verbs]
 
 
-@pytest.mark.parametrize(
-    ("error", "struck"),
-    [(HarnessError("a hiccup"), True), (ValueError("a bug"), True), (CleanupError("stuck"), False)],
-)
-def test_a_fault_is_struck_unless_its_removal_is_in_doubt(error: Exception, struck: bool) -> None:
+@pytest.mark.parametrize("error", [HarnessError("a hiccup"), ValueError("a bug")])
+def test_no_error_leaves_a_fault(error: Exception) -> None:
     simulated = world(cliff(1.0))
 
     async def exposed() -> None:
-        planned = fault(simulated)
-        async with simulated.guard(planned), simulated.inject(planned):
+        async with simulated.paths(), simulated.inject(simulated.plan(LADDER.variant(40))):
             raise error
 
     with pytest.raises(type(error)):
         asyncio.run(exposed())
     assert simulated.severity == 0.0
-    assert struck == simulated.calls[-1].startswith("strike")
-
-
-def test_severity_0_needs_no_fault() -> None:
-    assert world(cliff(1.0)).plan(None, 1, 1_700_000_090) is None
+    assert simulated.calls[-1].startswith("remove")
 
 
 def test_clock_health_and_preflight() -> None:

@@ -21,9 +21,9 @@ from chaosbandit.core.model import (
     Route,
     Sample,
     Stop,
-    Toxic,
     Variant,
 )
+from chaosbandit.faults.fault import Toxic
 from chaosbandit.store.codec import CodecError, decode, encode
 
 TOXIC = Toxic("latency", {"latency": 190, "jitter": 0})

@@ -32,11 +32,11 @@ from chaosbandit.core.model import (
     Route,
     Sample,
     Stop,
-    Toxic,
     Validity,
     Variant,
 )
 from chaosbandit.errors import HarnessError, UsageError
+from chaosbandit.faults.fault import Toxic
 from chaosbandit.store.journal import Journal, default_folder, file_name, line_of, read
 
 SOURCE = "version: 1\ntraffic: {headers: {authorization: 'Bearer ${TOKEN}'}}\n"
@@ -96,7 +96,7 @@ def test_every_type_of_event_survives(tmp_path: Path) -> None:
 
 def test_a_line_says_its_version_and_type_first() -> None:
     assert list(json.loads(line_of(EXPOSED)))[:2] == ["v", "type"]
-    assert json.loads(line_of(EXPOSED))["v"] == 1
+    assert json.loads(line_of(EXPOSED))["v"] == 2
 
 
 def test_events_are_in_the_file_as_they_happen(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ GOOD = line_of(EXPOSED)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (GOOD.replace('"v":1', '"v":2'), "a.jsonl:1: found format version 2, wanted 1"),
+        (GOOD.replace('"v":2', '"v":1'), "a.jsonl:1: found format version 1, wanted 2"),
         (GOOD.replace("ExposureStarted", "Exploded"), "found event type 'Exploded', wanted one of"),
         (GOOD.replace('"arm":3', '"arm":3.5'), "a.jsonl:1: ExposureStarted: found 3.5, wanted int"),
         (GOOD.replace('"arm":3,', ""), "missing or unknown field: arm"),

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server import wire
 from chaosbandit.toxiproxy.server.gojson import encode
 from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
 from chaosbandit.toxiproxy.server.wire import Refusal
-from chaosbandit.toxiproxy.wire import ProxyRecord, ToxicRecord
 
 VERSION = "2.12.0"
 """The Toxiproxy release whose behaviour this is; clients ask for it."""

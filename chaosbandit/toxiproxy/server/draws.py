@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from chaosbandit.toxiproxy.wire import ToxicRecord
+from chaosbandit.toxiproxy.records import ToxicRecord
 
 
 class Draws:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 
+from chaosbandit.toxiproxy.records import STREAMS, ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.listening import (
     Address,
@@ -19,7 +20,6 @@ from chaosbandit.toxiproxy.server.listening import (
     split_address,
 )
 from chaosbandit.toxiproxy.server.relay import Connection
-from chaosbandit.toxiproxy.wire import STREAMS, ProxyRecord, ToxicRecord
 
 DIAL_TIMEOUT_S = 30.0
 """The real server has no such limit, and lets a hanging upstream block all clients of its proxy."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from chaosbandit.toxiproxy.records import STREAMS, ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server.gojson import GoJsonError, Kind, decode_first, read_fields
 from chaosbandit.toxiproxy.server.toxics import STAGES
-from chaosbandit.toxiproxy.wire import STREAMS, ProxyRecord, ToxicRecord
 
 _PROXY_FIELDS: Mapping[str, Kind] = {
     "name": "string",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from chaosbandit.toxiproxy.records import ToxicRecord
 from chaosbandit.toxiproxy.server.draws import Draws
-from chaosbandit.toxiproxy.wire import ToxicRecord
 
 
 def _toxic(name: str = "t", toxicity: float = 0.5) -> ToxicRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chaosbandit.toxiproxy.records import ATTRIBUTES, ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server.toxics import STAGES
 from chaosbandit.toxiproxy.server.wire import (
     Refusal,
@@ -13,7 +14,6 @@ from chaosbandit.toxiproxy.server.wire import (
     parse_proxy_update,
     parse_toxic_update,
 )
-from chaosbandit.toxiproxy.wire import ATTRIBUTES, ProxyRecord, ToxicRecord
 
 
 def test_every_toxic_on_the_wire_has_a_stage() -> None:

@@ -1,0 +1,1 @@
+"""`clean`: removes what runs left behind, from any process, with or without their ledger."""

@@ -1,0 +1,102 @@
+"""HTTP connections on which nothing can outlast a deadline: name look-up, connect, send, read.
+
+The ordinary time-out of a socket starts anew with every dripping byte. Standard library only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+import select
+import socket
+import threading
+import time
+from typing import Any
+
+Address = tuple[int, Any]  # family, and what connect() takes
+
+
+class DeadlineSocket(socket.socket):
+    """A socket whose time-out shrinks; the ordinary one starts anew with every dripping byte."""
+
+    give_up_s: float = math.inf
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        self.settimeout(left_s(self.give_up_s))
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.settimeout(left_s(self.give_up_s))
+        super().sendall(data, flags)
+
+
+class Connection(http.client.HTTPConnection):
+    """An HTTP connection over a deadline socket to one of `addresses`."""
+
+    addresses: tuple[Address, ...] = ()
+    give_up_s: float = math.inf
+    kept = False  # it has been idle, so the server may have closed it
+
+    def connect(self) -> None:
+        self.sock = _connected(self.addresses, self.give_up_s)
+
+    def set_deadline(self, give_up_s: float) -> None:
+        self.give_up_s = give_up_s
+        if isinstance(self.sock, DeadlineSocket):
+            self.sock.give_up_s = give_up_s
+
+    def is_stale(self) -> bool:
+        """Whether it is closed, or readable though nothing was asked: the server closes it."""
+        if self.sock is None:
+            return True
+        readable = select.poll()  # select() knows descriptors below 1024 only
+        readable.register(self.sock, select.POLLIN)
+        return bool(readable.poll(0))
+
+
+def left_s(give_up_s: float) -> float:
+    left_s = give_up_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return min(left_s, 3600.0)
+
+
+def resolved(host: str, port: int, give_up_s: float) -> tuple[Address, ...]:
+    """The addresses of `host`; names are looked up in a thread, since that call has no time-out."""
+    found: list[tuple[Address, ...] | OSError] = []
+
+    def look_up(flags: int) -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+            found.append(tuple((int(family), address) for family, _, _, _, address in answers))
+        except OSError as error:
+            found.append(error)
+
+    look_up(socket.AI_NUMERICHOST)
+    if isinstance(found[0], OSError):
+        found.clear()
+        thread = threading.Thread(target=look_up, args=(0,), daemon=True)
+        thread.start()
+        thread.join(left_s(give_up_s))
+        if not found:
+            raise TimeoutError
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
+
+
+def _connected(addresses: tuple[Address, ...], give_up_s: float) -> DeadlineSocket:
+    last: OSError = OSError("the name has no address")
+    for tried, (family, address) in enumerate(addresses):
+        sock = DeadlineSocket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(left_s(give_up_s) / (len(addresses) - tried))
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            last = error
+        else:
+            sock.give_up_s = give_up_s
+            return sock
+    raise last
