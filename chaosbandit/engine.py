@@ -188,6 +188,7 @@ class Engine:
             if isinstance(decided.decision, Stop):
                 await self._leave_path()
                 return self._stop(decided.decision)
+            self._give_up_after_a_cut()
             pulled = await self._pulled() or await self._expose(decided.n, decided.decision)
             if pulled is not None:
                 return Ending(pulled, Exit.GUARDRAIL)
@@ -331,6 +332,16 @@ class Engine:
             found = str(error)
         self._edits = self._edits + 1 if found else 0
         return f"the fault was disturbed by others: {found}" if found else None
+
+    def _give_up_after_a_cut(self) -> None:
+        """Users were hurt by us once: whatever made Toxiproxy hang is still there."""
+        if self.injector.aftermath().cuts:
+            raise ToxiproxyError(
+                "Toxiproxy did not answer when a fault was to come off, so the proxy was closed, "
+                "with all its connections, and opened again; nothing more is injected. See why it "
+                "hangs (clients that give up or do not read, another tool that deletes toxics), "
+                "and look at its connections"
+            )
 
     def _give_up_on_others(self, edited: str) -> None:
         """A path that others have closed, or one that they change again and again."""

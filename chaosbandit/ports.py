@@ -84,6 +84,7 @@ class Injected:
 class Aftermath:
     """What undoing has done and met in a run so far."""
 
+    cuts: int = 0  # times that the operator's proxy had to be closed, with all its connections
     connections_cut: int | None = 0  # by us; None: they could not be counted
     others: str | None = None  # what others did to the operator's proxy, and the remedy
     replaced: tuple[str, ...] = ()  # the operator's proxies that had to be deleted and made anew

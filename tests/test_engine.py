@@ -902,6 +902,23 @@ def test_a_fault_that_others_disturb_once_costs_one_exposure() -> None:
     assert void == [2]
 
 
+def test_after_a_removal_that_had_to_cut_connections_nothing_more_is_injected() -> None:
+    simulated = world(cliff(0.2))
+
+    def hangs(severity: float) -> list[str]:
+        simulated.cuts += 1  # in the removal that follows
+        return []
+
+    simulated.disturbed = hangs
+    campaign = run(scenario(), simulated)
+    assert exit_of(campaign) == Exit.HARNESS
+    assert "nothing more is injected" in stopped(campaign).reason
+    assert len(campaign.exposures) == 1
+    last = campaign.exposures[-1].validity
+    assert last is not None and last.valid  # it was over before
+    assert stopped(campaign).clean
+
+
 def test_a_path_that_others_have_closed_is_theirs_and_not_left_behind() -> None:
     simulated = world(cliff(0.2))
     simulated.disturbed = lambda severity: ["proxy inventory is disabled"]

@@ -59,6 +59,7 @@ class World:
     lag_s: Callable[[int], float] = lambda in_flight: 0.0  # how late the prober sends, by its load
     disturbed: Callable[[float], Sequence[str]] = lambda severity: ()  # what a read-back finds
     others: str | None = None  # what somebody else did to the proxy
+    cuts: int = 0  # times that a removal was an emergency
     witness: Callable[[Sample], bool] | None = None  # hears all that completes; True: Ctrl-C
     _seq: int = 0
     _in_flight: Counter[Route] = field(default_factory=Counter)
@@ -133,8 +134,8 @@ class World:
             self._standing = None
 
     def aftermath(self) -> Aftermath:
-        """Nothing was ever cut here."""
-        return Aftermath(others=self.others)
+        """What a test arranged."""
+        return Aftermath(cuts=self.cuts, others=self.others)
 
     # Prober
 

@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 DEADLINE_S = 2.5  # of one call that puts something on; undoing has shorter ones of its own
 CLEANUP_S = 5.0
+_READ_BACK_S = 1.0  # users may suffer while it hangs
 _SPARE_S = 60.0  # a toxic's name outlives two exposures by so much
 _REMOVAL_S = 10.0  # an exposure's end must be this far from it
 
@@ -87,6 +88,7 @@ class ToxiproxyInjector:
         self._standing: Fault | None = None
         self._in_effect = False  # what stands is not soft
         self._made = 0
+        self._cuts = 0
         self._cut: int | None = 0
         self._others: str | None = None
         self.replaced: tuple[str, ...] = ()  # the operator's proxies that undoing made anew
@@ -144,7 +146,7 @@ class ToxiproxyInjector:
         """Have the fault in effect while the block runs; cancelling waits until it is not."""
         _refuse(fault, _unsafe(fault.toxics))
         await to_the_end(self._make_room(fault))
-        injected = Injected(lambda: in_thread(lambda: self._changes(fault)))
+        injected = Injected(lambda: in_thread(lambda: self._changes(fault, _READ_BACK_S)))
         try:
             await to_the_end(self._put_on(fault))
             yield injected
@@ -163,7 +165,7 @@ class ToxiproxyInjector:
 
     def aftermath(self) -> Aftermath:
         """What undoing has done and met so far."""
-        return Aftermath(self._cut, self._others, self.replaced, self._safety.watched())
+        return Aftermath(self._cuts, self._cut, self._others, self.replaced, self._safety.watched())
 
     # --- inner parts ------------------------------------------------------------------------------
 
@@ -289,11 +291,11 @@ class ToxiproxyInjector:
         return found is not None and len(toxics_named(found, names)) < len(names)
 
     async def _look(self, proxy: str) -> ProxyRecord | None:
-        return await in_thread(lambda: self._shown(proxy))
+        return await in_thread(lambda: self._shown(proxy, self._deadline_s))
 
-    def _shown(self, proxy: str) -> ProxyRecord | None:
+    def _shown(self, proxy: str, within_s: float) -> ProxyRecord | None:
         with told(self._calls.url):
-            return one_proxy(self._calls, proxy, self._deadline_s)
+            return one_proxy(self._calls, proxy, within_s)
 
     async def _put_on(self, fault: Fault) -> None:
         await self._safety.arm(fault)
@@ -312,7 +314,7 @@ class ToxiproxyInjector:
                     self._update(fault, toxic)
                 else:
                     adapter.add_toxic(self._calls, fault.proxy, toxic, self._deadline_s)
-        _refuse(fault, self._changes(fault))
+        _refuse(fault, self._changes(fault, self._deadline_s))
 
     def _update(self, fault: Fault, toxic: Toxic) -> None:
         path = steps.toxic_path(fault.proxy, toxic.name)
@@ -321,9 +323,9 @@ class ToxiproxyInjector:
         if reply.status != 200:
             raise adapter.RefusedError(f"POST {path}", reply)
 
-    def _changes(self, fault: Fault) -> Sequence[str]:
+    def _changes(self, fault: Fault, within_s: float) -> Sequence[str]:
         """How what stands differs from what was put on."""
-        return changes(self._shown(fault.proxy), fault)
+        return changes(self._shown(fault.proxy, within_s), fault)
 
     async def _end(self, fault: Fault, nobody_gave_up: bool) -> None:
         """Out of effect, and if the next variant may be an update of it, still there."""
@@ -376,6 +378,7 @@ class ToxiproxyInjector:
         cut = undone.connections_cut
         self._cut = None if self._cut is None or cut is None else self._cut + cut
         if not fault.owned:
+            self._cuts += undone.cut
             self._others = of_others(fault, undone) or self._others
             if undone.replaced and fault.proxy not in self.replaced:
                 self.replaced += (fault.proxy,)
