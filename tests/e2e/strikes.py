@@ -242,24 +242,35 @@ def removals(
     shop: Sequence[str] = (),
     give_up_s: float = GIVE_UP_S,
 ) -> list[Removed]:
-    """Run after run on one stage, until that many exposures were removed."""
+    """Run after run until that many exposures were removed; after a bad one on a new stage."""
     found: list[Removed] = []
-    with standing(scenario, shop, give_up_s=give_up_s) as stage:
-        assert stage.box is not None
-        while len(found) < at_least:
-            before = len(stage.box.heard)
-            with stage.run() as run:
-                said_s, ended = _ended(run)
-            ended_s = time.monotonic()
-            time.sleep(SETTLED_S + 1.0)
-            lied = said_s is not None and bool(stage.users.failed(said_s, ended_s + 1.0))
-            unanswered = sum(call.status is None for call in stage.box.heard[before:])
-            cut = re.search(r"cut: (\d+) connections? by us", ended.out)
-            for began_s, until_s in _removals(stage.folder):
-                normal_s = stage.users.normal_at(began_s, until_s)
-                after_s = None if normal_s is None else normal_s - began_s
-                many = None if cut is None else int(cut[1])
-                found.append(Removed(ended.code, after_s, lied, unanswered, many))
+    while len(found) < at_least:
+        with standing(scenario, shop, give_up_s=give_up_s) as stage:
+            well = True
+            while well and len(found) < at_least:
+                removed = _removed(stage)
+                found += removed
+                well = all(one.kept for one in removed)
+    return found
+
+
+def _removed(stage: Stage) -> list[Removed]:
+    """The removals of one run."""
+    assert stage.box is not None
+    before = len(stage.box.heard)
+    with stage.run() as run:
+        said_s, ended = _ended(run)
+    ended_s = time.monotonic()
+    time.sleep(SETTLED_S + 1.0)
+    lied = said_s is not None and bool(stage.users.failed(said_s, ended_s + 1.0))
+    unanswered = sum(call.status is None for call in stage.box.heard[before:])
+    cut = re.search(r"cut: (\d+) connections? by us", ended.out)
+    many = None if cut is None else int(cut[1])
+    found = []
+    for began_s, until_s in _removals(stage.folder):
+        normal_s = stage.users.normal_at(began_s, until_s)
+        after_s = None if normal_s is None else normal_s - began_s
+        found.append(Removed(ended.code, after_s, lied, unanswered, many))
     return found
 
 
