@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGKILL
 
@@ -49,6 +49,7 @@ class Struck:
     froze: bool = False  # it left the server frozen
     back_s: float = 0.0  # when the server was there again, where it was away
     gone: bool = False  # the operator's proxy is gone, which is not ours to mend
+    for_good: bool = False  # it stays frozen until somebody restarts it
 
 
 Strike = Callable[[Stage, Command, ExitStack], Struck]
@@ -64,12 +65,12 @@ def delete_the_toxic(stage: Stage, run: Command, stack: ExitStack) -> Struck:
 
 
 def delete_the_toxic_unread(stage: Stage, run: Command, stack: ExitStack) -> Struck:
-    """The same with a client that never reads: this one does not end by itself."""
+    """The same with a client that never reads: this one never ends, not even when that goes."""
     host, _, port = stage.environment["CB_LISTEN"].rpartition(":")
     client = stack.enter_context(socket.create_connection((host, int(port))))
     client.sendall(b"GET /endless HTTP/1.1\r\nHost: bulk\r\n\r\n")
     time.sleep(3.0)  # until every buffer is full behind the toxic
-    return delete_the_toxic(stage, run, stack)
+    return replace(delete_the_toxic(stage, run, stack), for_good=True)
 
 
 def stop_for(duration_s: float) -> Strike:
@@ -151,6 +152,9 @@ def struck(strike: Strike, *, codes: tuple[int, ...] = (*_ANY, 7)) -> Trial:
         began_s = ended_s if what.gone and worked else began_s
         well_s = users.normal_at(began_s, ended_s + NORMAL_S)
         stack.close()  # whoever did not read goes
+        if what.for_good:  # as we have told them to
+            server.kill()
+            server.start(with_config=True)
         served_s = None if well_s is None else well_s - began_s
         return Trial(
             exit_code=ended.code,
