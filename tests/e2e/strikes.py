@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
 
@@ -49,7 +49,7 @@ class Struck:
     froze: bool = False  # it left the server frozen
     back_s: float = 0.0  # when the server was there again, where it was away
     gone: bool = False  # the operator's proxy is gone, which is not ours to mend
-    for_good: bool = False  # it stays frozen until somebody restarts it
+    restart: bool = False  # it does not heal by itself: the operator does as he is told
 
 
 Strike = Callable[[Stage, Command, ExitStack], Struck]
@@ -65,12 +65,14 @@ def delete_the_toxic(stage: Stage, run: Command, stack: ExitStack) -> Struck:
 
 
 def delete_the_toxic_unread(stage: Stage, run: Command, stack: ExitStack) -> Struck:
-    """The same with a client that never reads: this one never ends, not even when that goes."""
+    """The same with a client that never reads: this one does not end by itself."""
     host, _, port = stage.environment["CB_LISTEN"].rpartition(":")
     client = stack.enter_context(socket.create_connection((host, int(port))))
     client.sendall(b"GET /endless HTTP/1.1\r\nHost: bulk\r\n\r\n")
     time.sleep(3.0)  # until every buffer is full behind the toxic
-    return replace(delete_the_toxic(stage, run, stack), for_good=True)
+    what = delete_the_toxic(stage, run, stack)
+    what.restart = True
+    return what
 
 
 def stop_for(duration_s: float) -> Strike:
@@ -151,10 +153,9 @@ def struck(strike: Strike, *, codes: tuple[int, ...] = (*_ANY, 7)) -> Trial:
         began_s = max(_removal_s(stage.folder) or struck_s, struck_s, what.back_s)
         began_s = ended_s if what.gone and worked else began_s
         well_s = users.normal_at(began_s, ended_s + NORMAL_S)
-        stack.close()  # whoever did not read goes
-        if what.for_good:  # as we have told them to
+        if what.restart:
             server.kill()
-            server.start(with_config=True)
+            server.start()
         served_s = None if well_s is None else well_s - began_s
         return Trial(
             exit_code=ended.code,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.strikes import (
+    REMOVED_S,
+    SERVED_S,
     Strike,
     delete_the_toxic,
     delete_the_toxic_unread,
@@ -34,7 +36,7 @@ def test_the_deletion_of_our_toxic_freezes_the_server_but_not_the_path_for_long(
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
-def test_a_freeze_that_does_not_end_is_exit_7_with_the_path_served() -> None:
+def test_a_freeze_that_does_not_end_is_exit_7_with_the_path_served_until_a_restart() -> None:
     trial = struck(delete_the_toxic_unread, codes=(7,))
     assert trial.froze
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
@@ -58,9 +60,14 @@ def test_a_server_that_comes_back_empty_is_exit_6_and_the_printed_command_mends_
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
-def test_our_own_removal_does_not_freeze_the_server() -> None:
+def test_users_are_well_at_once_after_our_own_removal() -> None:
+    """While others give up on the path, softening freezes one time in fifteen or so."""
     for removed in removals(1):
-        assert removed.kept, str(removed)
+        froze = removed.unanswered > 0
+        assert removed.exit_code in ((0, 7) if froze else (0,)), str(removed)
+        assert removed.normal_s is not None
+        assert removed.normal_s < (SERVED_S if froze else REMOVED_S)
+        assert not removed.lied
 
 
 def test_a_service_that_gives_up_behind_a_fallback_does_not_freeze_the_server() -> None:
