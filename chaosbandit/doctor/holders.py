@@ -15,6 +15,7 @@ from chaosbandit.faults.addresses import is_one_place, same_address, same_server
 from chaosbandit.faults.names import HONOURED_S, Kind, Name
 from chaosbandit.report.phrases import duration
 from chaosbandit.safety.ledger import Entries, FaultLedger
+from chaosbandit.toxiproxy.listing import claimed
 from chaosbandit.toxiproxy.records import ProxyRecord
 
 
@@ -82,6 +83,5 @@ def _leases_on(listen: str, listed: Mapping[str, ProxyRecord]) -> list[Name]:
         for name, record in listed.items()
         if (lease := names.parse(name)) is not None
         and lease.kind is Kind.LEASE
-        and is_one_place(record.listen)
-        and same_address(record.listen, listen)
+        and same_address(claimed(record)[1], listen)
     ]

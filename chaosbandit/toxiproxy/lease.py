@@ -22,7 +22,7 @@ from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, parse, written
 from chaosbandit.faults.steps import proxy_path
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
-from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, one_proxy
+from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, claimed, one_proxy
 from chaosbandit.toxiproxy.records import ProxyRecord
 from chaosbandit.toxiproxy.undo import NotUndoneError, undo
 
@@ -177,12 +177,8 @@ class Lease:
             fault, is_new = self._next(), True
             self._write(fault)
             self._made[fault.name] = self._pending = fault
-        body = {
-            "name": fault.name,
-            "listen": self._claim.listen or NOWHERE,
-            "upstream": fault.upstream,
-            "enabled": False,
-        }
+        claim = f"{self._claim.target} {self._claim.listen or ''}".strip()
+        body = {"name": fault.name, "listen": NOWHERE, "upstream": claim, "enabled": False}
         try:
             reply = self._call("POST", "/proxies", give_up_s, body)
         except UnansweredError as error:
@@ -262,11 +258,12 @@ class Lease:
         return rivals
 
     def _both_want(self, shown: ProxyRecord) -> str | None:
-        if place(shown.upstream) == place(self._claim.target):
-            return f"the target {_printable(shown.upstream)}"
+        target, listen = claimed(shown)
+        if place(target) == place(self._claim.target):
+            return f"the target {_printable(target)}"
         ours = self._claim.listen
-        if ours is not None and is_one_place(ours) and same_address(shown.listen, ours):
-            return f"the proxy address {_printable(shown.listen)}"
+        if ours is not None and is_one_place(ours) and same_address(listen, ours):
+            return f"the proxy address {_printable(listen)}"
         return None
 
     def _in_words(self, error: UnansweredError | StrangeError) -> str:

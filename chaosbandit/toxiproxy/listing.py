@@ -123,6 +123,16 @@ def as_toxic(shown: ToxicRecord) -> Toxic:
     return Toxic(shown.type, shown.attributes, shown.direction, shown.toxicity, shown.name)
 
 
+def claimed(lease: ProxyRecord) -> tuple[str, str]:
+    """(target, proxy address) that a lease is on; the second is empty where it is on none.
+
+    Both stand in its upstream, which leads nowhere: if it listened on the operator's address,
+    somebody's `/reset` would try to open it there, and fail.
+    """
+    target, _, listen = lease.upstream.partition(" ")
+    return target, listen
+
+
 def unreached(error: UnansweredError) -> bool:
     """Whether no server was met at all, so that asking again or restarting it is no help."""
     return error.refused
@@ -167,13 +177,17 @@ def _own(server: str, proxy: ProxyRecord) -> Fault | None:
     if name is None or name.kind is Kind.TOXIC:
         return None
     stands_in = name.kind is Kind.STAND_IN
+    listen, upstream = proxy.listen, proxy.upstream
+    if name.kind is Kind.LEASE:
+        upstream, address = claimed(proxy)
+        listen = address or listen
     return Fault(
         run=name.run,
         server=server,
         name=proxy.name,
         proxy=name.proxy if stands_in else proxy.name,
-        listen=proxy.listen,
-        upstream=proxy.upstream,
+        listen=listen,
+        upstream=upstream,
         expires_epoch_s=name.expires_epoch_s,
         owned=not stands_in,
     )

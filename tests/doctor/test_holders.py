@@ -34,7 +34,7 @@ def stand_in(left_s: int, proxy: str = "inventory") -> ProxyRecord:
 
 def lease(left_s: int, listen: str = "localhost:2") -> ProxyRecord:
     name = written(Kind.LEASE, "run003", NOW_S + left_s)
-    return ProxyRecord(name, listen, "127.0.0.1:9", enabled=False)
+    return ProxyRecord(name, "127.0.0.1:0", f"127.0.0.1:9 {listen}", enabled=False)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def written(ledger: FaultLedger) -> list[str]:
 def put(path: WatchedPath, run: str, expires_in_s: float, target: str = TARGET) -> str:
     """A lease on the server that nobody of this host knows of."""
     name = name_of(Kind.LEASE, run, int(time.time() + expires_in_s))
-    body = {"name": name, "listen": path.listen, "upstream": target, "enabled": False}
+    claim = f"{target} {path.listen}"
+    body = {"name": name, "listen": NOWHERE, "upstream": claim, "enabled": False}
     assert path.call("POST", "/proxies", body) == 201
     return name
 
@@ -128,7 +129,7 @@ def test_lease_says_who_and_until_when_and_hurts_nobody(path: WatchedPath) -> No
     assert parsed.run == "run001"
     assert 0 < parsed.expires_epoch_s - time.time() <= 31
     shown = path.show(name)
-    assert (shown["listen"], shown["upstream"]) == (path.listen, TARGET)
+    assert (shown["listen"], shown["upstream"]) == (NOWHERE, f"{TARGET} {path.listen}")
     assert shown["enabled"] is False
     assert path.echo_s() is not None
     assert mine.lease.lost() is None
@@ -732,4 +733,13 @@ def test_of_several_processes_that_start_at_once_one_has_it(
         assert [text for text in said if "refused: run run" not in text] == ["has it"]
         for each in runs:
             each.end()
+    assert leases(path) == []
+
+
+def test_a_reset_by_the_operator_is_not_hindered_by_a_lease(path: WatchedPath) -> None:
+    mine = Owner(path, "run001", claim_on(path))
+    mine.lease.claim()
+    assert path.call("POST", "/reset") == 204
+    assert path.echo_s() is not None
+    mine.lease.release()
     assert leases(path) == []
