@@ -22,12 +22,13 @@ from tests.simulated import scenario
 
 PROXY = "proxy inventory"
 INVENTORY = ProxyRecord("inventory", "127.0.0.1:2", "127.0.0.1:1")
-SOON = int(time.time()) + 100
+NOW_S = int(time.time())  # of the whole file: its tests may run much later
+SOON = NOW_S + 100
 TOXIC = ToxicRecord("theirs", "latency", "downstream", 1.0, {"latency": 5, "jitter": 0})
 
 
 def looked(server: ServerAnswer, over: Scenario | None = None) -> list[Finding]:
-    return findings(server, over or scenario(), time.time())
+    return findings(server, over or scenario(), NOW_S)
 
 
 def test_as_wanted() -> None:
@@ -63,7 +64,9 @@ def test_what_is_on_it_or_in_its_place_is_told_as_a_leftover_only(expires: int) 
     assert [finding.check for finding in found] == ["proxies"]
 
 
-LEASE = ProxyRecord(written(Kind.LEASE, "run001", SOON), "localhost:2", "127.0.0.1:9", False)
+LEASE = ProxyRecord(
+    written(Kind.LEASE, "run001", SOON), "127.0.0.1:0", "127.0.0.1:9 localhost:2", False
+)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_a_disabled_proxy_in_a_runs_hands_is_not_to_be_enabled() -> None:
     held: list[tuple[ProxyRecord, ...]] = [
         (cart, stands_in),
         (replace(cart, toxics=(toxic,)),),
-        (cart, replace(LEASE, listen=cart.listen)),
+        (cart, replace(LEASE, upstream=f"127.0.0.1:9 {cart.listen}")),
     ]
     for records in held:
         assert one(looked(shown(INVENTORY, *records)), "proxies").level == "ok"
