@@ -14,7 +14,7 @@ from chaosbandit.faults import names
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind
 from chaosbandit.faults.steps import proxy_path
-from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
+from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 
 _FOUND = 60  # characters of what is no proxy
@@ -39,15 +39,6 @@ class Listing:
         shown = self.proxies.values()
         own = [fault for proxy in shown if (fault := _own(self.server, proxy)) is not None]
         return [fault for proxy in shown for fault in _toxics_of(self.server, proxy)] + own
-
-    def lease_ends(self) -> dict[str, int]:
-        """Until when, at the latest, each run holds a lease here."""
-        ends: dict[str, int] = {}
-        for name in self.proxies:
-            lease = names.parse(name)
-            if lease is not None and lease.kind is Kind.LEASE:
-                ends[lease.run] = max(lease.expires_epoch_s, ends.get(lease.run, 0))
-        return ends
 
 
 def all_proxies(calls: Calls, within_s: float = CALL_S) -> Listing:
@@ -131,11 +122,6 @@ def claimed(lease: ProxyRecord) -> tuple[str, str]:
     """
     target, _, listen = lease.upstream.partition(" ")
     return target, listen
-
-
-def unreached(error: UnansweredError) -> bool:
-    """Whether no server was met at all, so that asking again or restarting it is no help."""
-    return error.refused
 
 
 def _shortened(value: object) -> str:
