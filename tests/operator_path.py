@@ -125,7 +125,7 @@ def injection(path: OperatorPath, fault: Fault) -> list[tuple[str, Callable[[], 
 @contextlib.contextmanager
 def operator_path(url: str) -> Iterator[OperatorPath]:
     """Have the operator's proxy on the server at `url`, with an echo service behind it."""
-    with _echo_service() as upstream:
+    with echo_service() as upstream:
         listen = f"127.0.0.1:{free_port()}"
         path = OperatorPath(url, listen, upstream)
         body = {"name": ORIGINAL, "listen": listen, "upstream": upstream}
@@ -147,7 +147,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _echo_service() -> Iterator[str]:
+def echo_service() -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     host, port = listener.getsockname()
     thread = threading.Thread(target=_serve, args=(listener,), daemon=True)

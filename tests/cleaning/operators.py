@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.faults.steps import stand_in
+from tests.operator_path import echo_service
+from tests.operator_path import free_port as free_port  # for the tests beside it
 
 ORIGINAL = "inventory"
 DOSE_MS = 3000
@@ -144,7 +145,7 @@ _ATTRIBUTES = {
 @contextlib.contextmanager
 def operator_path(url: str) -> Iterator[OperatorPath]:
     """Have the operator's proxy on the server at `url`, with an echo service behind it."""
-    with _echo_service() as upstream:
+    with echo_service() as upstream:
         path = OperatorPath(url, f"127.0.0.1:{free_port()}", upstream)
         path.create(ORIGINAL, listen=path.listen)
         yield path
@@ -167,44 +168,8 @@ def own_path(path: OperatorPath, *, run: str = "run001", expires_in_s: float = -
     )
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextlib.contextmanager
 def silent_server() -> Iterator[str]:
     """The URL of what accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield f"http://127.0.0.1:{silent.getsockname()[1]}"
-
-
-@contextlib.contextmanager
-def _echo_service() -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    host, port = listener.getsockname()
-    thread = threading.Thread(target=_serve, args=(listener,), daemon=True)
-    thread.start()
-    try:
-        yield f"{host}:{port}"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-def _serve(listener: socket.socket) -> None:
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_echo, args=(client,), daemon=True).start()
-
-
-def _echo(client: socket.socket) -> None:
-    with client, contextlib.suppress(OSError):
-        while data := client.recv(4096):
-            client.sendall(data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +12,8 @@ from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.faults.steps import proxy_path, toxic_path
 from chaosbandit.toxiproxy.calls import Calls
+from tests.operator_path import echo_service
+from tests.operator_path import free_port as free_port  # for the tests beside it
 
 DOSE_MS = 1500
 ORIGINAL = "inventory"
@@ -131,7 +132,7 @@ def injection(path: WatchedPath, fault: Fault) -> list[tuple[str, Callable[[], i
 @contextlib.contextmanager
 def watched_path(url: str) -> Iterator[WatchedPath]:
     """Have the operator's proxy on the server at `url`, with an echo service behind it."""
-    with _echo_service() as upstream:
+    with echo_service() as upstream:
         path = WatchedPath(url, f"127.0.0.1:{free_port()}", upstream)
         body = {"name": ORIGINAL, "listen": path.listen, "upstream": upstream}
         assert path.call("POST", "/proxies", body) == 201
@@ -148,39 +149,3 @@ def lonely(n: int = 1) -> Fault:
     """A path of ours at a server that is not there, so that undoing it is quick."""
     return replace(nowhere().path_of_ours(), name=written(Kind.PATH, "run001", 4_000_000_000, n=n),
                    proxy=written(Kind.PATH, "run001", 4_000_000_000, n=n))  # fmt: skip
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _echo_service() -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    host, port = listener.getsockname()
-    thread = threading.Thread(target=_serve, args=(listener,), daemon=True)
-    thread.start()
-    try:
-        yield f"{host}:{port}"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-def _serve(listener: socket.socket) -> None:
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_echo, args=(client,), daemon=True).start()
-
-
-def _echo(client: socket.socket) -> None:
-    with client, contextlib.suppress(OSError):
-        while data := client.recv(4096):
-            client.sendall(data)
