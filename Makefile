@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-files clean-venv
+.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -53,6 +53,9 @@ bench-gentle: $(STAMP)  ## do mild latencies cut a pool's connections? (minutes;
 
 bench-watchdog: $(STAMP)  ## SIGKILL the engine; after how long is the path normal?
 	$(BIN)/python benchmarks/watchdog.py $(ARGS)
+
+bench-answers: $(STAMP)  ## are answers right on real services? (an hour: --seeds, or name a situation)
+	$(BIN)/python benchmarks/answers.py $(ARGS)
 
 bench-files: $(STAMP)  ## 10 000 generated scenario files: refused or read, in bounded time and memory
 	$(BIN)/python benchmarks/scenario_files.py $(ARGS)

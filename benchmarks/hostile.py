@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Decision, Expose, Purpose, Route, Sample, Stop
 from chaosbandit.core.policies import ended, register
@@ -79,14 +79,14 @@ class Stubborn:
     name = "stubborn"
     first, then = Purpose.BROKE, Purpose.HELD
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
         """Bets that never change; the first side is meant to be easily shown."""
-        stop = ended(campaign)
+        stop = ended(climb)
         if stop is not None:
             return stop
-        low = middle(campaign.ladder)
+        low = middle(climb.ladder)
         arms = {Purpose.HELD: low, Purpose.BROKE: low + 1}
-        certificate = campaign.certificate
+        certificate = climb.certificate
         missing = {
             Purpose.HELD: certificate.missing_held(low),
             Purpose.BROKE: certificate.missing_broke(low + 1),
@@ -94,14 +94,14 @@ class Stubborn:
         if not any(missing.values()):
             return Stop("both sides are shown")
         purpose = self.first if missing[self.first] else self.then
-        taus = [slo.bad_ratio for slo in campaign.slos]
+        taus = [slo.bad_ratio for slo in climb.slos]
         bets = tuple(0.2 * tau if purpose is Purpose.HELD else fervent(tau) for tau in taus)
-        limit = campaign.scenario.search.max_samples
+        limit = climb.search.max_samples
         assert limit is not None, "it would never end"
         block = certificate.block
         size = -(-20 // block) * block
-        size = min(size, limit - campaign.spent_samples)
-        return Expose(campaign.ladder.variant(arms[purpose]), size, purpose, bets)
+        size = min(size, limit - climb.spent_samples)
+        return Expose(climb.ladder.variant(arms[purpose]), size, purpose, bets)
 
 
 @register
@@ -178,6 +178,7 @@ def scenario_of(
             max_samples=max_samples,
             max_duration_s=max_duration_s,
             evidence_ttl_s=evidence_ttl_s,
+            hold_s=0.0,
         ),
         guardrails=guardrails or Guardrails(),
         timing=Timing(0.04, 2, 5.0, steady_samples),

@@ -28,8 +28,10 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.hostile import ROWS, Setup, Situation
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import Arm, Campaign, Decided, Event, ExposureEnded, Observed
+from chaosbandit.core.campaign import Arm, Campaign
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import Climb
+from chaosbandit.core.events import Decided, Event, ExposureEnded, Observed
 from chaosbandit.core.model import Bracket, Decision, Expose, Phase, Purpose, Route, Sample
 from chaosbandit.core.monotone import next_look, not_monotone
 from chaosbandit.core.slo import SLO, bad_flags
@@ -114,7 +116,7 @@ def campaign_of(situation: Situation, policy: str, seed: int) -> Result:
     began = time.perf_counter()
     campaign = simulate_campaign(setup.asked, setup.world, seed=seed, sinks=[heard])
     took_ms = 1e3 * (time.perf_counter() - began)
-    found, stopped = judge.bracket(campaign), campaign.stopped
+    found, stopped = bracket(Climb(campaign)), campaign.stopped
     assert stopped is not None
     taus = [slo.bad_ratio for slo in campaign.slos]
     naive = NAIVE.get(policy) if len(taus) == 1 else None
@@ -156,13 +158,13 @@ class _Bump:
 def _around(setup: Setup, campaign: Campaign, found: Bracket, rng: Generator) -> _Bump:
     """Where the claims lie relative to the bump, and what `core.monotone` makes of it."""
     curve, taus = setup.truth[0], [slo.bad_ratio for slo in campaign.slos]
-    grid = campaign.ladder.severities
+    grid = Climb(campaign).ladder.severities
     first = next(s for s in grid if curve(s) > taus[0])
     last = next(s for s in grid if s > first and curve(s) <= taus[0])
     bracketed = found.broke is not None and found.broke < last
     if found.held is None or found.held < last:
         return _Bump(bracketed=bracketed)
-    held, arms = grid.index(found.held), list(campaign.arms)
+    held, arms = grid.index(found.held), list(Climb(campaign).arms)
     told = bool(not_monotone(arms, taus, held=held))
     before = sum(arm.samples for arm in arms)
     while (look := next_look(grid, arms, taus, held)) is not None:  # simple draws, no engine

@@ -38,6 +38,7 @@ class Case:
     resolution: float = 0.1
     max_samples: int = LONGEST
     delta: float = DELTA
+    hold_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def sampled(case: Case, seed: int, number: int) -> Sampled:
         confidence=1.0 - case.delta,
         resolution=case.resolution,
         max_samples=case.max_samples,
+        hold_s=case.hold_s,
     )
     scenario = scenario_of((case.tau,), harsh=case.harsh, search=search)
     response = response_of(case.family, breaking_point(scenario, rng), case.tau)
@@ -79,7 +81,7 @@ def sampled(case: Case, seed: int, number: int) -> Sampled:
 
 
 def _figures(run: Run, limit: float, wald: float, cpu_s: float) -> Sampled:
-    certificate = run.campaign.certificate
+    certificate = run.climb.certificate
     return Sampled(
         samples=run.samples,
         bad=run.bad,
@@ -91,7 +93,7 @@ def _figures(run: Run, limit: float, wald: float, cpu_s: float) -> Sampled:
         wrong=run.wrong,
         limit=limit,
         wald=wald,
-        arms=len(run.campaign.ladder.severities),
+        arms=len(run.climb.ladder.severities),
         decide_s=run.decide_s,
         cpu_s=cpu_s,
     )

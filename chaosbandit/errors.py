@@ -7,6 +7,7 @@ ChaosbanditError
 │   ├── TargetError            6  the target cannot be reached or is not ours to test
 │   ├── SteadyStateError       6  the SLOs do not hold before anything is injected
 │   └── ToxiproxyError         6  the Toxiproxy server refuses, hangs or lies
+├── PolicyError                1  a policy said what no policy may say
 └── CleanupError               7  a fault could not be confirmed as removed; outranks all others
 
 Exit code 5 has no exception: a guardrail's stop is a decision, and recorded as one.
@@ -93,6 +94,10 @@ class ToxiproxyError(HarnessError):
     def __init__(self, message: str, status: int | None = None) -> None:
         self.status = status
         super().__init__(message)
+
+
+class PolicyError(ChaosbanditError):
+    """A policy, perhaps somebody else's, decided what no policy may decide."""
 
 
 class CleanupError(ChaosbanditError):

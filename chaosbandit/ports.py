@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from chaosbandit.core.campaign import Campaign, Event
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.events import Event
 from chaosbandit.core.model import Health, Route, Sample, Variant
 from chaosbandit.errors import CleanupError
 from chaosbandit.faults.fault import Fault, Late

@@ -3,42 +3,68 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chaosbandit.core.campaign import (
-    Campaign,
-    Decided,
-    ExposureStarted,
-    SteadyStateMeasured,
-    apply,
-    begin,
-    measured,
-)
-from chaosbandit.core.model import Expose
+from chaosbandit.core.campaign import Exposure, apply, begin, measured
+from chaosbandit.core.climb import Climb
+from chaosbandit.core.events import Decided, ExposureEnded, ExposureStarted, SteadyStateMeasured
+from chaosbandit.core.model import Dose, Expose, Health, Purpose, Validity
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario
-from chaosbandit.sim.courses import Curve
-from chaosbandit.sim.trial import SimulatedRun, trial
+from chaosbandit.sim.curves import Curve
+from chaosbandit.sim.trial import SimulatedRun, scenario_of, trial
 
 
-def begun(scenario: Scenario, control_ratios: tuple[float, ...], setup_samples: float) -> Campaign:
-    """A campaign before its first sample."""
+def begun(scenario: Scenario, control_ratios: tuple[float, ...], setup_samples: float) -> Climb:
+    """The only ladder of a campaign before its first sample."""
     block = scenario.search.block or 1
-    steady = SteadyStateMeasured(True, "", control_ratios, block, 0.0, {}, 0.0)
-    return apply(begin(scenario, setup_samples), steady)
+    steady = SteadyStateMeasured(True, "", control_ratios, block, 0.0, 0.0, {}, 0.0)
+    return Climb(apply(begin(scenario, setup_samples), steady))
 
 
-def fold(campaign: Campaign, batch: Expose, bad: NDArray[np.bool_]) -> Campaign:
-    """The campaign after a batch, all of it resolved."""
-    number, arm = len(campaign.decisions), batch.variant.arm
+def changed(climb: Climb, **changes: Any) -> Climb:
+    """The same ladder, where something else is true of its campaign."""
+    return replace(climb, campaign=replace(climb.campaign, **changes))
+
+
+def fold(climb: Climb, batch: Expose, bad: NDArray[np.bool_]) -> Climb:
+    """The ladder after a batch, all of it resolved."""
+    campaign, arm = climb.campaign, batch.variant.arm
+    number = len(campaign.decisions)
     campaign = apply(campaign, Decided(number, batch, 0, 0.0))
-    if campaign.standing != arm:
+    if climb.standing != arm:
+        if campaign.current is not None:
+            campaign = apply(campaign, _ended(campaign.current))
         n = len(campaign.exposures) + 1
-        started = ExposureStarted(n, arm, batch.variant.severity, "", 0.0)
-        campaign = replace(apply(campaign, started), current=None, before=None)
-    return measured(campaign, number, bad)
+        campaign = apply(campaign, ExposureStarted(n, arm, batch.variant.severity, "", 0.0))
+    return Climb(measured(campaign, number, bad))
+
+
+def _ended(exposure: Exposure) -> ExposureEnded:
+    dose = Dose(exposure.severity)
+    return ExposureEnded(exposure.n, exposure.arm, Validity(True), dose, Health(), 0, None, 0.0)
+
+
+def opened(block: int | None = None, cap: float | None = None, **asked: Any) -> Climb:
+    """Before the first sample: 98 arms from 1 to 10, tau 5 %."""
+    scenario = scenario_of(1.0, 10.0, 0.95, **asked)
+    search = replace(scenario.search, block=block)
+    limits = replace(scenario.guardrails, max_severity=cap) if cap else Guardrails()
+    return begun(replace(scenario, search=search, guardrails=limits), (0.005,), 0.0)
+
+
+def batch(climb: Climb, arm: int = 0, **changes: Any) -> Expose:
+    """Eight samples at an arm, or what is said otherwise."""
+    return replace(Expose(climb.ladder.variant(arm), 8, Purpose.SEARCH), **changes)
+
+
+def seen(climb: Climb, arm: int, good: int, bad: int = 0) -> Climb:
+    """The ladder after so many good and bad samples at an arm."""
+    flags = np.array([[i < bad] for i in range(good + bad)])
+    return fold(climb, batch(climb, arm, samples=good + bad), flags)
 
 
 def tried(scenario: Scenario, *curves: Curve, seed: int = 1) -> SimulatedRun:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign, Decided, Event, RunStarted
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
+from chaosbandit.core.events import Decided, Event, RunStarted
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Expose, Outcome, Route, Sample
 from chaosbandit.core.policies import Policy, policy
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
-from chaosbandit.core.slo import SLI, SLO, ErrorBudget
+from chaosbandit.core.slo import SLI, SLO, ErrorBudget, scored
 from chaosbandit.core.topology import TOPOLOGIES
 from chaosbandit.engine import Engine
 from chaosbandit.ports import Feed, KillSwitch, Sink
@@ -76,12 +78,26 @@ def sample(
     outcome: Outcome = Outcome.RESPONSE,
     status: int | None = None,
     lag_s: float = 0.0,
+    slos: Sequence[SLO] = (AVAILABILITY,),
 ) -> Sample:
-    """One request sent at slot `seq` of 50/s."""
+    """One request sent at slot `seq` of 50/s, scored for these SLOs as on its arrival."""
     sent_s = seq * 0.020
     if status is None and outcome is Outcome.RESPONSE:
         status = 503 if bad else 200
-    return Sample(seq, route, sent_s, sent_s + lag_s, latency_s, outcome, status)
+    made = Sample(seq, route, sent_s, sent_s + lag_s, latency_s, outcome, status)
+    return scored(tuple(slos), made)
+
+
+def only(campaign: Campaign) -> Climb:
+    """The climb of a campaign that has one, or of its first ladder."""
+    return Climb(campaign)
+
+
+def knowing(campaign: Campaign, number: int = 0, **changes: Any) -> Campaign:
+    """The campaign once something else is known of one of its ladders."""
+    ladders = list(campaign.ladders)
+    ladders[number] = replace(ladders[number], **changes)
+    return replace(campaign, ladders=tuple(ladders))
 
 
 def header(seed: int = 0, now_s: float = 0.0) -> RunStarted:

@@ -13,9 +13,10 @@ app = typer.Typer(
         "than the error budget allows."
     ),
     epilog=(
-        "Exit codes: 0 answered, 1 internal error, 2 usage or scenario, 3 a require gate failed, "
-        "4 inconclusive, 5 stopped by a guardrail or the budget, 6 target or Toxiproxy not usable, "
-        "7 clean-up not confirmed, 130/143 interrupted."
+        "Exit codes: 0 answered, 1 internal error, 2 usage or scenario, 3 a require gate is "
+        "certified to fail, 4 inconclusive or a gate undecided, 5 stopped by a guardrail, a limit "
+        "or the budget, 6 target or Toxiproxy not usable, 7 clean-up not confirmed, "
+        "130/143 interrupted."
     ),
     no_args_is_help=True,
     add_completion=False,

@@ -111,7 +111,10 @@ class Interrupts:
         if self.over or not (first or self.engine is not None):
             return
         if self.engine is not None and self.code is not None:
-            self.engine.interrupt_exit = self.code
+            from chaosbandit.core.model import Cause  # loaded by now, with the engine
+
+            ended = self.code is Exit.SIGTERM
+            self.engine.interrupted_by = Cause.TERMINATED if ended else Cause.INTERRUPTED
             if first:
                 _say(_ENDING)
         task.cancel()

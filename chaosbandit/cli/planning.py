@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from chaosbandit.cli.gates import Gate, gates_alone
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,6 +31,7 @@ def plan(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the simulation.", min=0, max=2**63 - 1)
     ] = 0,
+    gate: Gate = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The plan as one JSON object on stdout.")
     ] = False,
@@ -36,8 +39,9 @@ def plan(
     """Say what a run will take and cost, before anything is injected.
 
     Simulates campaigns of the scenario against services that may stand behind it: how many
-    requests and minutes, how many bad requests and which share of the error budget, how often there
-    will be no answer, and what to change when that is too often. Nothing is sent or connected to.
+    requests and minutes, how many bad requests and which share of the error budget, how runs will
+    end, what to change when too many end without an answer, and what each change costs. Nothing is
+    sent or connected to.
     """
     import os
 
@@ -47,13 +51,14 @@ def plan(
         from chaosbandit.scenario import load
 
         loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+        asked = gates_alone(loaded.scenario) if gate else loaded.scenario
 
         from chaosbandit.cli.interrupts import unwind_from_now_on
         from chaosbandit.plan.outcome import to_json
         from chaosbandit.plan.text import to_text
 
         unwind_from_now_on()  # so that Ctrl-C takes the processes along
-        found = _planned(loaded.scenario, campaigns, seed)
+        found = _planned(asked, campaigns, seed)
     show(to_json(found) if as_json else to_text(found), as_json=as_json)
 
 
@@ -62,14 +67,14 @@ def _planned(scenario: Scenario, campaigns: int, seed: int) -> Plan:
     from functools import partial
 
     from chaosbandit.plan.advice import advised
-    from chaosbandit.plan.crew import Crew
     from chaosbandit.plan.outcome import plan_of
+    from chaosbandit.plan.workers import Workers
 
-    with _Bar() as bar, Crew() as crew:
+    with _Bar() as bar, Workers() as workers:
 
         def run(asked: Scenario, numbers: Sequence[int], what: str) -> list[Cost]:
             bar.begin(what, len(numbers))
-            return crew.run(asked, seed, numbers, bar.step)
+            return workers.run(asked, seed, numbers, bar.step)
 
         costs = run(scenario, range(campaigns), "simulating campaigns")
         first = plan_of(scenario, seed, costs)

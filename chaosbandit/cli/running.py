@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from chaosbandit.cli.gates import Gate, gates_alone
+
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="The result, or what went wrong, as one JSON object on stdout."),
@@ -50,6 +52,7 @@ def run(
     as_json: AsJson = False,
     seed: Seed = None,
     toxiproxy: Toxiproxy = None,
+    gate: Gate = False,
     journal: JournalFolder = None,
     yes: Yes = False,
     quiet: Quiet = False,
@@ -61,6 +64,7 @@ def run(
     far; a second Ctrl-C skips the check.
     """
     import os
+    from dataclasses import replace
 
     from chaosbandit.cli.output import telling
     from chaosbandit.cli.targets import server_named
@@ -70,6 +74,8 @@ def run(
         from chaosbandit.scenario.project import rules_for
 
         loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+        if gate:
+            loaded = replace(loaded, scenario=gates_alone(loaded.scenario))
         rules = rules_for(scenario, os.environ)
 
         from chaosbandit.cli.wiring import RunOptions, run_scenario
@@ -81,6 +87,7 @@ def run(
             journal=journal,
             yes=yes,
             quiet=quiet,
+            gate=gate,
             rules=rules,
         )
         finished = run_scenario(loaded, options)

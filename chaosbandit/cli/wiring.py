@@ -17,8 +17,10 @@ from chaosbandit.cli.children import embedded_toxiproxy
 from chaosbandit.cli.interrupts import Interrupts, interruptible
 from chaosbandit.cli.output import show
 from chaosbandit.cli.targets import refuse_unmeant, touched
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import Campaign, RunStarted
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import climbs
+from chaosbandit.core.events import RunStarted
 from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
@@ -51,6 +53,7 @@ class RunOptions:
     journal: Path | None = None
     yes: bool = False
     quiet: bool = False
+    gate: bool = False  # the loaded scenario was told to stop at its gates
     own_server: bool = False  # the server is our child: its faults end with us
     rules: Rules = field(default_factory=Rules)
 
@@ -82,7 +85,7 @@ def run_scenario(loaded: Loaded, options: RunOptions) -> Finished:
     result = result_of(campaign, journal=path)
     show(to_json(result) if options.as_json else to_text(result), as_json=options.as_json)
     assert campaign.stopped is not None, "the engine always says how a run ended"
-    brackets = tuple(judge.bracket(each) for each in campaign.each())
+    brackets = tuple(bracket(climb) for climb in climbs(campaign))
     return Finished(campaign.stopped.exit_code, brackets, path)
 
 
@@ -121,6 +124,7 @@ async def _run(
             source=loaded.source,
             server=server,
             server_version=version,
+            gate=options.gate,
         )
         engine = Engine(
             scenario,
@@ -168,8 +172,9 @@ def _freeze_places(scenario: Scenario, rules: Rules) -> tuple[str, ...]:
 
 def _check_timeout_s(scenario: Scenario) -> float:
     """Long enough for the harshest dose to be seen arriving."""
-    latencies_s = (one.severities[-1] for one in scenario.ladders if one.kind == "latency")
-    return scenario.traffic.timeout_s + max(latencies_s, default=0.0)
+    return scenario.traffic.timeout_s + max(
+        ladder.dose.longest_s(ladder.severities[-1]) for ladder in scenario.ladders
+    )
 
 
 def _checks(scenario: Scenario) -> dict[str, str]:

@@ -1,25 +1,39 @@
-"""All that is known in a run, as a fold over the journal's events: `apply(campaign, event)`.
+"""All that is known in a run, as a fold over its events: `apply(campaign, event)`.
 
 Nothing here decides or acts. An exposure's evidence is provisional until `ExposureEnded` says it
-was valid; a void one keeps its losses and loses its gains.
+was valid; a void one keeps its losses and loses its gains. Samples are counted as they come, so one
+costs the same however many came before it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+
+from chaosbandit.core.events import (
+    BlockRaised,
+    Decided,
+    Event,
+    EvidenceExpired,
+    ExposureEnded,
+    ExposureStarted,
+    Observed,
+    RunStarted,
+    SteadyStateMeasured,
+    Stopped,
+    WashedOut,
+)
 from chaosbandit.core.evidence import Certificate, Mask
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import (
     Decision,
     Dose,
     Expose,
-    Health,
     Phase,
     Purpose,
     Route,
@@ -27,137 +41,14 @@ from chaosbandit.core.model import (
     Validity,
 )
 from chaosbandit.core.response import Belief
-from chaosbandit.core.scenario import Scenario
-from chaosbandit.core.slo import SLO, bad_flags
+from chaosbandit.core.scenario import Scenario, Search
+from chaosbandit.core.series import Series
+from chaosbandit.core.slo import SLO
+from chaosbandit.core.weighing import Closed, Weighed, Weighing, weighed_anew
 
-# --- events: past tense, typed, enough to replay every decision and claim -------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RunStarted:
-    """The header of a journal; `source` is the scenario file's text, secrets unexpanded."""
-
-    run: str
-    name: str
-    seed: int
-    version: str
-    epoch_s: float
-    now_s: float  # the monotonic clock at that moment
-    source: str
-    server: str
-    server_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class SteadyStateMeasured:
-    """The SLOs before the first injection, and what later exposures are compared with."""
-
-    met: bool
-    why: str
-    control_bad_ratios: tuple[float, ...]  # per SLO, shrunk estimate
-    block: int  # length of clumps of failures the certificates allow for
-    canary_p95_s: float
-    check_medians_s: Mapping[str, float]  # per proxy that has a `check`
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What the policy chose, number `n`, while `unresolved` samples were still in flight."""
-
-    n: int
-    decision: Decision
-    unresolved: int
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ExposureStarted:
-    """Written, and on disk, before anything is injected."""
-
-    n: int
-    arm: int
-    severity: float
-    fault: str  # name of the toxic that will stand on the proxy
-    now_s: float
-    ladder: str = ""  # "": the only one
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Samples whose outcome is final, in order of intended start per route."""
-
-    phase: Phase
-    decision: int | None  # number of the `Decided` these MEASURE samples belong to
-    samples: tuple[Sample, ...]
-    proxy: str = ""  # whose `check` answered, for CHECK samples of steady state
-
-
-@dataclass(frozen=True, slots=True)
-class ExposureEnded:
-    """The variant is gone; says whether its gains in evidence may be kept."""
-
-    n: int
-    arm: int
-    validity: Validity
-    dose: Dose
-    health: Health
-    lost: int  # sent but never awaited (interrupted): charged as bad
-    halted: str | None  # the guardrail's reason when it stopped the sending
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class WashedOut:
-    """Whether the path at severity 0 came back to the control band after exposure `n`."""
-
-    n: int
-    back: bool
-    why: str
-    control_sick: bool  # the control route failed meanwhile, so the path cannot be judged by it
-    check_well: bool  # the dependency answered through its proxy as in steady state
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceExpired:
-    """From here on older evidence only guides the search: the target may have changed since.
-
-    Beliefs, the budget spent and the record stay; certificates and counts start again, each claim
-    with the whole delta of its own.
-    """
-
-    why: str
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Why the run ended; `clean` says what is known about leftovers."""
-
-    reason: str
-    answered: bool
-    exit_code: int
-    clean: bool
-    clean_why: str
-    now_s: float
-    connections_cut: int | None = 0  # by us, in undoing; None: they could not be counted
-    notes: tuple[str, ...] = ()  # what else there is to know of the proxies
-
-
-Event = (
-    RunStarted
-    | SteadyStateMeasured
-    | Decided
-    | ExposureStarted
-    | Observed
-    | ExposureEnded
-    | WashedOut
-    | EvidenceExpired
-    | Stopped
-)
-
-# --- state ----------------------------------------------------------------------------------------
+AGES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # since injection; each begins a span
+Counts = tuple[int, ...]  # bad samples per SLO
+_Record = TypeVar("_Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,31 +56,35 @@ class Arm:
     """What valid exposures measured at one arm (MEASURE samples of any purpose; warm-up apart)."""
 
     samples: int = 0
-    bad: tuple[int, ...] = ()  # per SLO
+    bad: Counts = ()
     any_bad: int = 0  # bad in at least one SLO
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exposure:
-    """One bounded injection and all it saw, in order of intended start per route."""
+    """One bounded injection and what it saw, in order of intended start per route."""
 
     n: int
+    climb: int  # number of its ladder
     arm: int
     severity: float
     started_s: float
-    canary: tuple[Sample, ...] = ()  # MEASURE only
-    control: tuple[Sample, ...] = ()
-    check: tuple[Sample, ...] = ()
+    bad: Counts  # canary MEASURE samples
+    samples: int = 0
+    canary: Series[Sample] = field(default_factory=Series)  # the same
+    control: Series[Sample] = field(default_factory=Series)
+    check: Series[Sample] = field(default_factory=Series)
     warmup: int = 0
     warmup_bad: int = 0  # in at least one SLO
     late: int = 0  # sent too late by us, so left out (known when it was sent)
+    first_s: float | None = None  # when the first canary request was sent: ages count from here
+    age_s: float = 0.0  # of the newest one that was measured
+    by_age: Mapping[int, Arm] = field(default_factory=dict)  # per span of `AGES_S`
+    bad_in_a_row: int = 0  # now
+    longest_run: int = 0  # of bad samples, that a good one ended: what fails to the end is no clump
+    before_bad: int | None = None  # samples before the first bad one
     validity: Validity | None = None  # None: still open
     dose: Dose | None = None
-    bad: tuple[int, ...] = ()  # per SLO, canary MEASURE samples
-    samples: int = 0
-    bad_in_a_row: int = 0  # now, and the longest such run
-    longest_run: int = 0
-    climb: int = 0  # number of its ladder
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,49 +92,50 @@ class Tally:
     """Everything sent on one route in any phase, charged gross."""
 
     samples: int = 0
-    bad: tuple[int, ...] = ()  # per SLO
+    bad: Counts = ()
     any_bad: int = 0
     bad_by_phase: Mapping[Phase, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Climb:
+@dataclass(frozen=True)
+class Knowledge:
     """What is known of one ladder."""
 
     ladder: Ladder
-    certificate: Certificate  # one set for the crossing, threshold 1/delta: brackets
+    weighing: Weighing  # holds the certificate: one set for the crossing, threshold 1/delta
     beliefs: tuple[Belief, ...]  # per SLO; they guide, they never decide
     arms: tuple[Arm, ...]
+    history: Series[Weighed | Closed] = field(default_factory=Series)  # since its evidence began
     highest_exposed: int | None = None
     samples: int = 0  # canary MEASURE samples since its evidence began
 
+    @property
+    def certificate(self) -> Certificate:
+        """What is certified of it."""
+        return self.weighing.certificate
 
-@dataclass(frozen=True)  # no slots: cached_property needs somewhere to write
+
+@dataclass(frozen=True)
 class Campaign:
-    """Arms, evidence, budget and history of a run; policies read this and nothing else.
-
-    A campaign faces one ladder at a time: `ladder`, `certificate`, `arms` and the like are that
-    one's. `facing(i)` is the same campaign looking at another.
-    """
+    """Evidence, budget and history of a run; `climb.climbs` shows it ladder by ladder."""
 
     scenario: Scenario
     slos: tuple[SLO, ...]
-    climbs: tuple[Climb, ...]  # one per ladder, in the scenario's order
-    face: int = 0  # the ladder looked at
+    ladders: tuple[Knowledge, ...]  # in the scenario's order
+    setup_samples: float = 0.0  # samples one more exposure costs in time (set-up and wash-out)
     injected: tuple[int, int] | None = None  # (ladder, arm) that is injected now
     spent_samples: int = 0  # canary MEASURE samples, all ladders
     unresolved: int = 0  # sent, not yet seen in order, when the policy is asked
-    setup_samples: float = 0.0  # samples one more exposure costs in time (set-up and wash-out)
+    asked_s: float = 0.0  # when that is
     header: RunStarted | None = None
     steady: SteadyStateMeasured | None = None
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     exposures: tuple[Exposure, ...] = ()
     current: Exposure | None = None
-    before: Climb | None = None  # what held before the open exposure, should it turn out void
-    pending: tuple[tuple[int, tuple[bool, ...]], ...] = ()  # (decision, flags): block not complete
+    before: Knowledge | None = None  # what held before the open exposure, should it turn out void
     tallies: Mapping[Route, Tally] = field(default_factory=dict)
-    steady_samples: Mapping[Route, tuple[Sample, ...]] = field(default_factory=dict)
-    steady_checks: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)  # per proxy
+    steady_samples: Mapping[Route, Series[Sample]] = field(default_factory=dict)
+    steady_checks: Mapping[str, Series[Sample]] = field(default_factory=dict)  # per proxy
     lost: int = 0
     control_sick: bool = False  # in the newest wash-out
     check_well: bool = False  # likewise
@@ -248,61 +144,6 @@ class Campaign:
     washed_out: int = 0  # number of the last exposure that is known to be washed out
     evidence_since_s: float | None = None  # when the oldest evidence that counts was started
     stopped: Stopped | None = None
-
-    def facing(self, climb: int) -> Campaign:
-        """The same campaign looking at ladder number `climb`."""
-        return self if climb == self.face else replace(self, face=climb)
-
-    def each(self) -> tuple[Campaign, ...]:
-        """This campaign once per ladder, facing it."""
-        return tuple(self.facing(climb) for climb in range(len(self.climbs)))
-
-    @property
-    def climb(self) -> Climb:
-        """What is known of the ladder faced."""
-        return self.climbs[self.face]
-
-    @property
-    def ladder(self) -> Ladder:
-        """The ladder faced."""
-        return self.climb.ladder
-
-    @property
-    def certificate(self) -> Certificate:
-        """Its confidence set at the threshold for brackets, 1/delta."""
-        return self.climb.certificate
-
-    @cached_property
-    def one_sided(self) -> Certificate:
-        """The same evidence at 2/delta: what a verdict of one side alone needs."""
-        certificate = self.climb.certificate
-        return certificate.at_threshold(certificate.log_threshold + math.log(2.0))
-
-    @property
-    def beliefs(self) -> tuple[Belief, ...]:
-        """What the model believes of it, per SLO."""
-        return self.climb.beliefs
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """What was measured at its arms."""
-        return self.climb.arms
-
-    @property
-    def highest_exposed(self) -> int | None:
-        """Its highest arm that was ever exposed."""
-        return self.climb.highest_exposed
-
-    @property
-    def standing(self) -> int | None:
-        """Its arm that is injected now."""
-        return self.injected[1] if self.injected and self.injected[0] == self.face else None
-
-    def with_climb(self, **changes: Any) -> Campaign:
-        """The same with changes to what is known of the ladder faced."""
-        changed = replace(self.climbs[self.face], **changes)
-        climbs = (*self.climbs[: self.face], changed, *self.climbs[self.face + 1 :])
-        return replace(self, climbs=climbs)
 
     def spent_bad(self, slo_index: int) -> int:
         """Bad canary samples charged to one SLO so far: all phases, and lost ones."""
@@ -314,50 +155,69 @@ class Campaign:
         allowed = self.scenario.budget.allowed
         return min(allowed(slo) - self.spent_bad(s) for s, slo in enumerate(self.slos))
 
-    def believed_broken(self, arm: int) -> float:
-        """P(arm breaks at least one SLO), as far as the model believes (comonotone over SLOs)."""
-        return max(belief.p_broke(arm) for belief in self.beliefs)
+    def number_of(self, ladder: str) -> int:
+        """Where in `ladders` that one is; a journal's only ladder may have no name."""
+        names = [known.ladder.name for known in self.ladders]
+        return names.index(ladder) if ladder in names else 0
+
+    @property
+    def newest(self) -> Ladder:
+        """The ladder that is exposed or was last; before all exposures the first."""
+        exposure = self.current or (self.exposures[-1] if self.exposures else None)
+        return self.ladders[exposure.climb if exposure else 0].ladder
 
 
 def begin(scenario: Scenario, setup_samples: float = 0.0) -> Campaign:
     """A campaign before anything happened."""
-    campaign = Campaign(
+    none_bad = (0,) * len(scenario.slos)
+    block = scenario.search.block or 1
+    return Campaign(
         scenario=scenario,
         slos=scenario.slos,
-        climbs=tuple(_climb(scenario, ladder) for ladder in scenario.ladders),
+        ladders=tuple(_begun(scenario, ladder, block, none_bad) for ladder in scenario.ladders),
         setup_samples=setup_samples,
     )
-    return _afresh(campaign, scenario.search.block or 1, (0.0,) * len(scenario.slos))
 
 
-def _climb(scenario: Scenario, ladder: Ladder) -> Climb:
-    none_bad = (0,) * len(scenario.slos)
-    return Climb(
+def _begun(scenario: Scenario, ladder: Ladder, block: int, control: Sequence[float]) -> Knowledge:
+    """No evidence and prior beliefs, given the block length and the control's bad ratios."""
+    return Knowledge(
         ladder=ladder,
-        certificate=_certificate(scenario, ladder, block=1),
-        beliefs=(),
-        arms=(Arm(bad=none_bad),) * len(ladder.severities),
+        weighing=Weighing.start(_certificate(scenario, ladder, block)),
+        beliefs=tuple(
+            Belief.start(ladder.severities, slo.bad_ratio, ratio)
+            for slo, ratio in zip(scenario.slos, control, strict=True)
+        ),
+        arms=_unmeasured(scenario, ladder),
     )
+
+
+def _unmeasured(scenario: Scenario, ladder: Ladder) -> tuple[Arm, ...]:
+    return (Arm(bad=(0,) * len(scenario.slos)),) * len(ladder.severities)
 
 
 def _certificate(scenario: Scenario, ladder: Ladder, block: int) -> Certificate:
-    log_threshold = -math.log1p(-scenario.search.confidence)
+    search = scenario.search
+    log_threshold = log_threshold_of(search)
     bad_ratios = [slo.bad_ratio for slo in scenario.slos]
     return Certificate.start(len(ladder.severities), bad_ratios, log_threshold, block)
 
 
-def _afresh(campaign: Campaign, block: int, control: tuple[float, ...]) -> Campaign:
-    """No evidence and prior beliefs, given the block length and the control's bad ratios."""
+def log_threshold_of(search: Search) -> float:
+    """One for every claim: log 1/delta, split over the restarts that the time allows."""
+    shares = 1
+    if math.isfinite(search.max_duration_s):
+        shares += int(search.max_duration_s / search.evidence_ttl_s)
+    return math.log(shares) - math.log1p(-search.confidence)
 
-    def fresh(climb: Climb) -> Climb:
-        beliefs = tuple(
-            Belief.start(climb.ladder.severities, slo.bad_ratio, ratio)
-            for slo, ratio in zip(campaign.slos, control, strict=True)
-        )
-        certificate = _certificate(campaign.scenario, climb.ladder, block)
-        return replace(climb, certificate=certificate, beliefs=beliefs)
 
-    return replace(campaign, climbs=tuple(fresh(climb) for climb in campaign.climbs))
+def least_good(slo: SLO, search: Search) -> int:
+    """Good requests without a bad one that show an SLO to hold, at the very least.
+
+    Each multiplies the evidence by 1 / objective at most, and claims want 1 / delta (Ville 1939):
+    299 at 99 % and 95 % confidence, more where evidence may expire in mid-run.
+    """
+    return math.ceil(log_threshold_of(search) / -math.log(slo.objective) - 1e-9)
 
 
 # --- the fold -------------------------------------------------------------------------------------
@@ -366,184 +226,286 @@ def _afresh(campaign: Campaign, block: int, control: tuple[float, ...]) -> Campa
 def apply(campaign: Campaign, event: Event) -> Campaign:
     """The campaign after one more event; pure, total over `Event`."""
     match event:
+        case Observed():
+            return _observed(campaign, event)
         case RunStarted():
-            return replace(campaign, header=event)
+            return _with(campaign, header=event)
         case SteadyStateMeasured():
-            return replace(_afresh(campaign, event.block, event.control_bad_ratios), steady=event)
+            return _steady(campaign, event)
         case Decided():
             return _decided(campaign, event)
         case ExposureStarted():
             return _exposure_started(campaign, event)
-        case Observed():
-            return _observed(campaign, event)
         case ExposureEnded():
             return _exposure_ended(campaign, event)
         case WashedOut():
-            failed = 0 if event.back else campaign.washouts_failed + 1
-            washed = event.n if event.back else campaign.washed_out
-            return replace(
-                campaign,
-                washouts_failed=failed,
-                washed_out=washed,
-                control_sick=event.control_sick,
-                check_well=event.check_well,
-            )
+            return _washed_out(campaign, event)
+        case BlockRaised():
+            return _weighed_anew(campaign, event.block)
         case EvidenceExpired():
             return _expired(campaign)
         case Stopped():
-            return replace(campaign, stopped=event)
+            return _with(campaign, stopped=event)
+
+
+def _with(record: _Record, **changes: Any) -> _Record:
+    """The same record with changes; `dataclasses.replace` costs several times that per sample."""
+    changed = object.__new__(type(record))
+    changed.__dict__.update(record.__dict__)
+    changed.__dict__.update(changes)
+    assert len(changed.__dict__) == len(record.__dict__), "changes are to fields there are"
+    return changed
+
+
+def _with_ladder(campaign: Campaign, number: int, **changes: Any) -> Campaign:
+    ladders = list(campaign.ladders)
+    ladders[number] = _with(ladders[number], **changes)
+    return _with(campaign, ladders=tuple(ladders))
+
+
+def _steady(campaign: Campaign, event: SteadyStateMeasured) -> Campaign:
+    scenario = campaign.scenario
+    ladders = tuple(
+        _begun(scenario, ladder, event.block, event.control_bad_ratios)
+        for ladder in scenario.ladders
+    )
+    return _with(campaign, steady=event, ladders=ladders)
 
 
 def _decided(campaign: Campaign, event: Decided) -> Campaign:
-    decision = event.decision
-    face = campaign.face
-    if isinstance(decision, Expose):
-        names = [climb.ladder.name for climb in campaign.climbs]
-        face = names.index(decision.variant.ladder)
-    decided = replace(campaign, face=face, decisions={**campaign.decisions, event.n: decision})
-    return decided.with_climb(beliefs=tuple(belief.settled() for belief in decided.beliefs))
+    decided = _with(campaign, decisions={**campaign.decisions, event.n: event.decision})
+    if not isinstance(event.decision, Expose):
+        return decided
+    number = campaign.number_of(event.decision.variant.ladder)
+    beliefs = tuple(belief.settled() for belief in campaign.ladders[number].beliefs)
+    return _with_ladder(decided, number, beliefs=beliefs)
+
+
+def _washed_out(campaign: Campaign, event: WashedOut) -> Campaign:
+    return _with(
+        campaign,
+        washouts_failed=0 if event.back else campaign.washouts_failed + 1,
+        washed_out=event.n if event.back else campaign.washed_out,
+        control_sick=event.control_sick,
+        check_well=event.check_well,
+    )
+
+
+def _weighed_anew(campaign: Campaign, block: int) -> Campaign:
+    """All evidence once more, in longer blocks."""
+
+    def anew(known: Knowledge) -> Knowledge:
+        fresh = _certificate(campaign.scenario, known.ladder, block)
+        return _with(known, weighing=weighed_anew(fresh, known.history, campaign.decisions))
+
+    return _with(campaign, ladders=tuple(anew(known) for known in campaign.ladders))
 
 
 def _expired(campaign: Campaign) -> Campaign:
     """A deploy between two parts of a run would mix two targets."""
-    none_bad = (0,) * len(campaign.slos)
 
-    def expired(climb: Climb) -> Climb:
-        fresh = _certificate(campaign.scenario, climb.ladder, climb.certificate.block)
-        arms = (Arm(bad=none_bad),) * len(climb.arms)
-        return replace(climb, certificate=fresh, arms=arms, samples=0)
+    def expired(known: Knowledge) -> Knowledge:
+        scenario, ladder = campaign.scenario, known.ladder
+        fresh = _certificate(scenario, ladder, known.certificate.block)
+        return _with(
+            known,
+            weighing=Weighing.start(fresh),
+            arms=_unmeasured(scenario, ladder),
+            history=Series(),
+            samples=0,
+        )
 
-    climbs = tuple(expired(climb) for climb in campaign.climbs)
-    return replace(campaign, climbs=climbs, evidence_since_s=None)
+    ladders = tuple(expired(known) for known in campaign.ladders)
+    return _with(campaign, ladders=ladders, evidence_since_s=None)
 
 
 def _exposure_started(campaign: Campaign, event: ExposureStarted) -> Campaign:
-    """The campaign faces the ladder of its newest decision, so the exposure is one of that."""
-    climb, none_bad = campaign.climb, (0,) * len(campaign.slos)
-    since_s = campaign.evidence_since_s
-    exposure = Exposure(
-        event.n, event.arm, event.severity, event.now_s, bad=none_bad, climb=campaign.face
-    )
-    highest = max(event.arm, -1 if climb.highest_exposed is None else climb.highest_exposed)
-    return replace(
-        campaign.with_climb(highest_exposed=highest),
-        injected=(campaign.face, event.arm),
-        current=exposure,
-        before=climb,
+    number = campaign.number_of(event.ladder)
+    known, since_s = campaign.ladders[number], campaign.evidence_since_s
+    highest = max(event.arm, -1 if known.highest_exposed is None else known.highest_exposed)
+    return _with(
+        _with_ladder(campaign, number, highest_exposed=highest),
+        injected=(number, event.arm),
+        current=Exposure(
+            event.n,
+            number,
+            event.arm,
+            event.severity,
+            event.now_s,
+            (0,) * len(campaign.slos),
+        ),
+        before=known,
         evidence_since_s=event.now_s if since_s is None else since_s,
     )
 
 
 def _observed(campaign: Campaign, event: Observed) -> Campaign:
     for sample in event.samples:
-        flags = bad_flags(campaign.slos, sample)
-        campaign = _charge(campaign, sample, flags, event.phase)
+        campaign = _charged(campaign, sample, event.phase)
         if event.phase is Phase.STEADY:
             campaign = _in_steady_state(campaign, sample, event.proxy)
         elif campaign.current is not None and event.phase is not Phase.WASHOUT:
-            campaign = _in_exposure(campaign, event, sample, flags)
+            campaign = _in_exposure(campaign, campaign.current, event, sample)
     return campaign
 
 
 def _in_steady_state(campaign: Campaign, sample: Sample, proxy: str) -> Campaign:
     if sample.route is Route.CHECK:
         checks = campaign.steady_checks
-        seen = (*checks.get(proxy, ()), sample)
-        return replace(campaign, steady_checks={**checks, proxy: seen})
+        seen = checks.get(proxy, Series[Sample]()).plus(sample)
+        return _with(campaign, steady_checks={**checks, proxy: seen})
     steady = campaign.steady_samples
-    seen = (*steady.get(sample.route, ()), sample)
-    return replace(campaign, steady_samples={**steady, sample.route: seen})
+    seen = steady.get(sample.route, Series[Sample]()).plus(sample)
+    return _with(campaign, steady_samples={**steady, sample.route: seen})
 
 
-def _charge(campaign: Campaign, sample: Sample, flags: tuple[bool, ...], phase: Phase) -> Campaign:
-    return _tallied(campaign, sample.route, phase, 1, flags, int(any(flags)))
+def _charged(campaign: Campaign, sample: Sample, phase: Phase) -> Campaign:
+    return _tallied(campaign, sample.route, phase, 1, sample.bad, int(any(sample.bad)))
 
 
 def _tallied(
-    campaign: Campaign,
-    route: Route,
-    phase: Phase,
-    samples: int,
-    bad: tuple[int, ...],
-    any_bad: int,
+    campaign: Campaign, route: Route, phase: Phase, samples: int, bad: Counts, any_bad: int
 ) -> Campaign:
-    tally = campaign.tallies.get(route, Tally(bad=(0,) * len(bad)))
-    phases = tally.bad_by_phase
+    tally = campaign.tallies.get(route, Tally(bad=(0,) * len(campaign.slos)))
+    phases, counts = tally.bad_by_phase, tally.bad
     if any_bad:
-        phases = {**phases, phase: phases.get(phase, 0) + any_bad}
-    tally = Tally(tally.samples + samples, _add(tally.bad, bad), tally.any_bad + any_bad, phases)
-    return replace(campaign, tallies={**campaign.tallies, route: tally})
+        phases, counts = {**phases, phase: phases.get(phase, 0) + any_bad}, _add(counts, bad)
+    tally = Tally(tally.samples + samples, counts, tally.any_bad + any_bad, phases)
+    return _with(campaign, tallies={**campaign.tallies, route: tally})
 
 
 def _in_exposure(
-    campaign: Campaign, event: Observed, sample: Sample, flags: tuple[bool, ...]
+    campaign: Campaign, current: Exposure, event: Observed, sample: Sample
 ) -> Campaign:
-    current = campaign.current
-    assert current is not None
     if sample.route is Route.CONTROL:
-        return replace(campaign, current=replace(current, control=(*current.control, sample)))
+        return _with(campaign, current=_with(current, control=current.control.plus(sample)))
     if sample.route is Route.CHECK:
-        return replace(campaign, current=replace(current, check=(*current.check, sample)))
+        return _with(campaign, current=_with(current, check=current.check.plus(sample)))
+    if current.first_s is None:
+        current = _with(current, first_s=sample.intended_s)
     if event.phase is Phase.WARMUP or event.decision is None:
-        bad = current.warmup_bad + any(flags)
-        warmed = replace(current, warmup=current.warmup + 1, warmup_bad=bad)
-        return replace(campaign, current=warmed)
+        bad = current.warmup_bad + any(sample.bad)
+        current = _with(current, warmup=current.warmup + 1, warmup_bad=bad)
+        return _with(campaign, current=current)
     if sample.lag_s > campaign.scenario.lag_bound_s:
-        return replace(campaign, current=replace(current, late=current.late + 1))
-    in_a_row = current.bad_in_a_row + 1 if any(flags) else 0
-    current = replace(
-        current,
-        bad_in_a_row=in_a_row,
-        longest_run=max(in_a_row, current.longest_run),
-        canary=(*current.canary, sample),
-        samples=current.samples + 1,
-        bad=_add(current.bad, flags),
-    )
+        return _with(campaign, current=_with(current, late=current.late + 1))
+    campaign = _with(campaign, current=_counted(current, sample))
     decision = campaign.decisions[event.decision]
-    bet = flags
-    if isinstance(decision, Expose) and decision.purpose is Purpose.BROKE:
-        # Our own lag must not count for "broke": what the target took is measured from the send.
-        took = replace(sample, latency_s=sample.latency_s - max(0.0, sample.lag_s))
-        bet = bad_flags(campaign.slos, took)
-    return _bet(_learn(replace(campaign, current=current), current.arm, flags), event.decision, bet)
-
-
-def _learn(campaign: Campaign, number: int, flags: tuple[bool, ...]) -> Campaign:
-    """The model and the arm's counts see every measured sample, whatever it was sent for."""
-    counts = tuple(int(flag) for flag in flags)
-    return learnt(campaign, number, 1, counts, int(any(flags)))
-
-
-def learnt(
-    campaign: Campaign, number: int, samples: int, bad: tuple[int, ...], any_bad: int
-) -> Campaign:
-    """The campaign once the ladder faced has `samples` more at an arm, `bad` of them per SLO."""
-    climb, arm = campaign.climb, campaign.arms[number]
-    arm = Arm(arm.samples + samples, _add(arm.bad, bad), arm.any_bad + any_bad)
-    learnt = campaign.with_climb(
-        arms=(*climb.arms[:number], arm, *climb.arms[number + 1 :]),
-        beliefs=tuple(
-            belief.observe(number, samples - count, count)
-            for belief, count in zip(climb.beliefs, bad, strict=True)
-        ),
-        samples=climb.samples + samples,
-    )
-    return replace(learnt, spent_samples=campaign.spent_samples + samples)
-
-
-def measured(campaign: Campaign, number: int, bad: Mask) -> Campaign:
-    """The campaign after many samples of decision `number` at once, in order of sending.
-
-    `bad` is [sample, SLO]. As many `Observed` of resolved, punctual samples, without their records:
-    what a simulation of thousands of campaigns needs.
-    """
-    decision = campaign.decisions[number]
     assert isinstance(decision, Expose), "samples belong to a decision to expose"
-    counts, any_bad = _counts(bad)
-    known = learnt(
-        charged(campaign, bad, Phase.MEASURE), decision.variant.arm, len(bad), counts, any_bad
+    return _measured(campaign, current.climb, event.decision, decision, sample)
+
+
+def _counted(current: Exposure, sample: Sample) -> Exposure:
+    """One more canary sample that was measured."""
+    spoilt = any(sample.bad)
+    longest, first = current.longest_run, current.before_bad
+    if not spoilt and current.bad_in_a_row > longest:
+        longest = current.bad_in_a_row
+    assert current.first_s is not None
+    age_s = sample.intended_s - current.first_s
+    span = _span(age_s)
+    aged = current.by_age.get(span, Arm(bad=(0,) * len(sample.bad)))
+    aged = Arm(aged.samples + 1, _add(aged.bad, sample.bad), aged.any_bad + spoilt)
+    return _with(
+        current,
+        bad_in_a_row=current.bad_in_a_row + 1 if spoilt else 0,
+        longest_run=longest,
+        before_bad=current.samples if spoilt and first is None else first,
+        canary=current.canary.plus(sample),
+        samples=current.samples + 1,
+        bad=_add(current.bad, sample.bad) if spoilt else current.bad,
+        age_s=age_s,
+        by_age={**current.by_age, span: aged},
     )
-    return proven(known, decision, bad)
+
+
+def _span(age_s: float) -> int:
+    """Which span of `AGES_S` an age belongs to."""
+    return sum(age_s >= begins_s for begins_s in AGES_S[1:])
+
+
+def _measured(
+    campaign: Campaign, number: int, n: int, decision: Expose, sample: Sample
+) -> Campaign:
+    """The model and the arm's counts see every measured sample, certificates what is bet on."""
+    flags = sample.bad
+    bet = sample.bad_since_sent if decision.purpose is Purpose.BROKE else flags
+    known = campaign.ladders[number]
+    weighing = known.weighing.plus(n, decision, bet)
+    return _learnt(
+        campaign,
+        number,
+        decision.variant.arm,
+        1,
+        tuple(map(int, flags)),
+        int(any(flags)),
+        weighing=weighing,
+        history=known.history.plus(Weighed(n, bet)),
+    )
+
+
+def _learnt(
+    campaign: Campaign,
+    number: int,
+    at: int,
+    samples: int,
+    bad: Counts,
+    any_bad: int,
+    **changes: Any,
+) -> Campaign:
+    """The campaign once a ladder has `samples` more at an arm, `bad` of them per SLO."""
+    known = campaign.ladders[number]
+    arm, arms = known.arms[at], list(known.arms)
+    counts = _add(arm.bad, bad) if any_bad else arm.bad
+    arms[at] = Arm(arm.samples + samples, counts, arm.any_bad + any_bad)
+    beliefs = tuple(
+        belief.observe(at, samples - count, count)
+        for belief, count in zip(known.beliefs, bad, strict=True)
+    )
+    ladders = list(campaign.ladders)
+    ladders[number] = _with(
+        known, arms=tuple(arms), beliefs=beliefs, samples=known.samples + samples, **changes
+    )
+    spent = campaign.spent_samples + samples
+    return _with(campaign, ladders=tuple(ladders), spent_samples=spent)
+
+
+def measured(
+    campaign: Campaign, n: int, bad: Mask, from_age_s: float = 0.0, apart_s: float = 0.0
+) -> Campaign:
+    """The campaign after many samples of decision `n` at once, in order of sending.
+
+    `bad` is [sample, SLO]; the first was sent at the age `from_age_s` of the exposure, the others
+    `apart_s` seconds apart. As many `Observed` of resolved, punctual samples, without their
+    records: what a simulation of thousands of campaigns needs.
+    """
+    decision, current = campaign.decisions[n], campaign.current
+    assert isinstance(decision, Expose), "samples belong to a decision to expose"
+    assert current is not None, "they are measured in an exposure"
+    number, (counts, any_bad) = current.climb, _counts(bad)
+    weighing = campaign.ladders[number].weighing.many(n, decision, bad)
+    campaign = charged(campaign, bad, Phase.MEASURE)
+    campaign = _with(campaign, current=_aged(current, bad, from_age_s, apart_s))
+    arm = decision.variant.arm
+    return _learnt(campaign, number, arm, len(bad), counts, any_bad, weighing=weighing)
+
+
+def _aged(current: Exposure, bad: Mask, from_age_s: float, apart_s: float) -> Exposure:
+    """An exposure with many samples at once."""
+    ages_s = from_age_s + apart_s * np.arange(len(bad))
+    spans, by_age = np.searchsorted(AGES_S, ages_s, side="right") - 1, dict(current.by_age)
+    for span in np.unique(spans).tolist():
+        counts, any_bad = _counts(bad[spans == span])
+        aged = by_age.get(span, Arm(bad=(0,) * bad.shape[1]))
+        samples = aged.samples + int((spans == span).sum())
+        by_age[span] = Arm(samples, _add(aged.bad, counts), aged.any_bad + any_bad)
+    return _with(
+        current,
+        samples=current.samples + len(bad),
+        bad=_add(current.bad, _counts(bad)[0]),
+        age_s=float(ages_s[-1]) if len(bad) else current.age_s,
+        by_age=by_age,
+    )
 
 
 def charged(campaign: Campaign, bad: Mask, phase: Phase) -> Campaign:
@@ -551,59 +513,30 @@ def charged(campaign: Campaign, bad: Mask, phase: Phase) -> Campaign:
     return _tallied(campaign, Route.CANARY, phase, len(bad), *_counts(bad))
 
 
-def _counts(bad: Mask) -> tuple[tuple[int, ...], int]:
+def _counts(bad: Mask) -> tuple[Counts, int]:
     """Bad samples per SLO, and in any."""
     return tuple(int(count) for count in bad.sum(axis=0)), int(bad.any(axis=1).sum())
 
 
-def _bet(campaign: Campaign, decision: int, flags: tuple[bool, ...]) -> Campaign:
-    """Certificates take whole blocks of one decision; the bets were fixed when it was made."""
-    if campaign.pending and campaign.pending[0][0] != decision:
-        campaign = _close_block(campaign)
-    pending = (*campaign.pending, (decision, flags))
-    campaign = replace(campaign, pending=pending)
-    return _close_block(campaign) if len(pending) == campaign.certificate.block else campaign
-
-
-def _close_block(campaign: Campaign) -> Campaign:
-    if not campaign.pending:
-        return campaign
-    decision = campaign.decisions[campaign.pending[0][0]]
-    assert isinstance(decision, Expose), "samples belong to a decision to expose"
-    rows = [flags for _, flags in campaign.pending]
-    return proven(replace(campaign, pending=()), decision, rows)
-
-
-def proven(campaign: Campaign, decision: Expose, bad: Sequence[Sequence[bool]] | Mask) -> Campaign:
-    """The campaign once the samples of a decision, in order of sending, are in its certificate."""
-    if decision.purpose is Purpose.SEARCH:
-        return campaign
-    arm, certificate = decision.variant.arm, campaign.certificate
-    certificate = certificate.observe(arm, decision.purpose, decision.bets, bad)
-    return campaign.with_climb(certificate=certificate)
-
-
 def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
-    if event.halted is not None and campaign.pending:
-        # A guardrail cut the block because it went badly: what was not sent counts as bad.
-        number, _ = campaign.pending[0]
-        unsent = campaign.certificate.block - len(campaign.pending)
-        cut = (number, (True,) * len(campaign.slos))
-        decision = campaign.decisions[number]
-        if isinstance(decision, Expose) and decision.purpose is Purpose.HELD:
-            campaign = replace(campaign, pending=(*campaign.pending, *(cut,) * unsent))
-    campaign = _close_block(campaign)
     current, before = campaign.current, campaign.before
     assert current is not None, "an exposure ends once, after it started"
     assert before is not None, "an exposure remembers what stood before it"
+    known, closed = (
+        campaign.ladders[current.climb],
+        Closed(event.validity, event.halted is not None),
+    )
+    changes: dict[str, Any] = {
+        "weighing": known.weighing.ended(closed),
+        "history": known.history.plus(closed),
+    }
     if not event.validity.valid:
-        certificate = campaign.certificate.keep_losses(before.certificate)
-        campaign = campaign.with_climb(
-            certificate=certificate, beliefs=before.beliefs, arms=before.arms
-        )
-    ended = replace(current, validity=event.validity, dose=event.dose)
-    return replace(
-        campaign,
+        changes["arms"] = before.arms
+        if not event.validity.beliefs_stay:
+            changes["beliefs"] = before.beliefs
+    ended = _with(current, validity=event.validity, dose=event.dose)
+    return _with(
+        _with_ladder(campaign, current.climb, **changes),
         exposures=(*campaign.exposures, ended),
         current=None,
         before=None,
@@ -613,10 +546,10 @@ def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
     )
 
 
-def _add(counts: tuple[int, ...], flags: tuple[int, ...]) -> tuple[int, ...]:
+def _add(counts: Counts, flags: Sequence[int]) -> Counts:
     return tuple(count + int(flag) for count, flag in zip(counts, flags, strict=True))
 
 
-def median_latency_s(samples: tuple[Sample, ...]) -> float | None:
+def median_latency_s(samples: Sequence[Sample]) -> float | None:
     """Median latency in seconds, or None without samples; time-outs count at the time-out."""
     return median(sample.latency_s for sample in samples) if samples else None

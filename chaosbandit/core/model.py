@@ -45,6 +45,40 @@ class Purpose(StrEnum):
     SEARCH = "search"
     HELD = "held"
     BROKE = "broke"
+    HOLD = "hold"  # no bets: the held arm stands until it was borne for `search.hold`
+
+
+class Cause(StrEnum):
+    """Why a run is over; `core.ending` says what follows from it."""
+
+    BRACKETED = "bracketed"  # held and broke, as close as was asked
+    HELD_AT_CAP = "held at the cap"
+    BROKE_AT_MILDEST = "broke at the mildest"
+    GATE_DECIDED = "gate decided"
+
+    INCONCLUSIVE = "inconclusive"  # the policy gave up
+    ASSUMPTIONS = "assumptions failed"
+    NOT_EXERCISED = "path not exercised"
+    NOT_MONOTONE = "not monotone"
+    NOT_STOOD = "did not stand"  # what had held failed later in the same exposure
+    NOT_REPEATED = "did not repeat"  # what had broken did not break again
+
+    CAPPED = "capped"  # guardrails.max_severity
+    BUDGET = "budget"
+    SAMPLES = "samples"
+    TIME = "time"
+    FROZEN = "frozen"  # the kill switch
+
+    HARNESS = "harness"
+    TARGET = "target"
+    STEADY_STATE = "steady state"
+    TOXIPROXY = "toxiproxy"
+
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+    NOT_CLEAN = "not clean"
+    POLICY = "policy"  # it said what no policy may say
+    INTERNAL = "internal"
 
 
 class VerdictKind(StrEnum):
@@ -53,6 +87,14 @@ class VerdictKind(StrEnum):
     HELD = "held"
     BROKE = "broke"
     UNKNOWN = "unknown"
+
+
+class GateOutcome(StrEnum):
+    """What a `require` gate came to; undecided is neither."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +123,8 @@ class Sample:
     latency_s: float
     outcome: Outcome
     status: int | None = None
+    bad: tuple[bool, ...] = ()  # per SLO; scored once, when it arrives
+    bad_since_sent: tuple[bool, ...] = ()  # the same without our own lag, which proves no "broke"
 
     @property
     def lag_s(self) -> float:
@@ -108,6 +152,7 @@ class Expose:
     stop_after_bad: int | None = None  # this many bad ones stop the sending early
     why: str = ""
     worth: float = 0.0  # nats it teaches per sample's cost: the best of several ladders goes first
+    anew: bool = False  # in another exposure, even where the variant stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +161,7 @@ class Stop:
 
     reason: str
     answered: bool = False
-    by_guardrail: bool = False  # a limit forbids to go on; set by the engine, not by policies
+    cause: Cause = Cause.INCONCLUSIVE
 
 
 Decision = Expose | Stop
@@ -133,10 +178,16 @@ class Dose:
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """Whether an exposure's gains in evidence may be kept, and if not, why."""
+    """Whether an exposure's gains in evidence may be kept, and if not, why.
+
+    `blind` says that the reason was found without looking at the canary's samples: then neither
+    gains nor losses count. Beliefs may stay where only the recovery afterwards was at fault.
+    """
 
     valid: bool
     why: str = ""
+    blind: bool = False
+    beliefs_stay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.random import Generator
 
-from chaosbandit.core import guardrail, judge
-from chaosbandit.core.campaign import (
-    Campaign,
+from chaosbandit.core import confirmation, guardrail, judge
+from chaosbandit.core.allowed import refused
+from chaosbandit.core.campaign import Campaign, Exposure, apply, begin
+from chaosbandit.core.claims import look_below, verdicts
+from chaosbandit.core.climb import Climb, climbs
+from chaosbandit.core.ending import worst
+from chaosbandit.core.events import (
+    BlockRaised,
     Decided,
     Event,
     EvidenceExpired,
@@ -25,8 +31,6 @@ from chaosbandit.core.campaign import (
     RunStarted,
     Stopped,
     WashedOut,
-    apply,
-    begin,
 )
 from chaosbandit.core.model import (
     Decision,
@@ -37,10 +41,12 @@ from chaosbandit.core.model import (
     Route,
     Stop,
     Validity,
+    Variant,
     Verdict,
 )
 from chaosbandit.core.policies import Policy
 from chaosbandit.core.scenario import Scenario
+from chaosbandit.errors import ChaosbanditError, PolicyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,7 @@ class Replayed:
 
 def opening(scenario: Scenario) -> Campaign:
     """The campaign of a run before its first event."""
-    timing, rate_per_s = scenario.timing, scenario.traffic.rate_per_s
-    setup_samples = rate_per_s * timing.warmup_s + judge.WASHOUT_WINDOW
-    return begin(scenario, setup_samples)
+    return begin(scenario, guardrail.setup_samples(scenario))
 
 
 def decide(policy: Policy, campaign: Campaign, unresolved: int, now_s: float) -> Decided:
@@ -66,24 +70,51 @@ def decide(policy: Policy, campaign: Campaign, unresolved: int, now_s: float) ->
     The policy is asked about each ladder; where several want a sample, it goes where it teaches
     most per cost. A generator per question, of seed, number and ladder: one that is asked and not
     carried out leaves no trace.
+
+    Raises:
+        PolicyError: the policy says what no policy may say.
     """
-    assert campaign.header is not None, "a run starts with its header"
-    asked, elapsed_s = replace(campaign, unresolved=unresolved), now_s - campaign.header.now_s
-    answers = [_answer(policy, each, elapsed_s) for each in asked.each()]
+    asked = replace(campaign, unresolved=unresolved, asked_s=now_s)
+    answers = [_answer(policy, climb) for climb in climbs(asked)]
     return Decided(len(campaign.decisions), _best(asked, answers), unresolved, now_s)
 
 
-def _answer(policy: Policy, campaign: Campaign, elapsed_s: float) -> Decision:
-    """What the policy wants of the ladder faced, as the guardrails admit it."""
-    assert campaign.header is not None
-    seed = [campaign.header.seed, len(campaign.decisions)]
-    rng = np.random.default_rng([*seed, campaign.face] if campaign.face else seed)
-    decision = policy.decide(campaign, rng)
+def _answer(policy: Policy, climb: Climb) -> Decision:
+    """What the policy wants of a ladder, what an answer still needs, as the guardrails admit it."""
+    header, number = climb.campaign.header, climb.number
+    assert header is not None, "a run starts with its header"
+    seed = [header.seed, len(climb.campaign.decisions)]
+    rng = np.random.default_rng([*seed, number] if number else seed)
+    decision = _asked(policy, climb, rng)
     if isinstance(decision, Stop) and decision.answered:
-        decision = judge.look_below(campaign) or decision
+        decision = look_below(climb) or confirmation.next_exposure(climb) or decision
+    elif isinstance(decision, Expose):
+        decision = confirmation.hold_first(climb, decision) or decision
     if isinstance(decision, Expose):
-        decision = _admitted(decision, guardrail.admit(decision, campaign, elapsed_s))
+        decision = _admitted(decision, guardrail.admit(decision, climb))
     return decision
+
+
+def _asked(policy: Policy, climb: Climb, rng: Generator) -> Decision:
+    """What the policy says, if a policy may say it: it may be somebody else's."""
+    try:
+        decision = policy.decide(climb, rng)
+    except ChaosbanditError:
+        raise
+    except Exception as error:
+        raised = f"found {type(error).__name__}: {error}, wanted a decision"
+        raise PolicyError(_of(policy, climb, raised)) from error
+    complaint = refused(climb, decision)
+    if complaint is not None:
+        raise PolicyError(_of(policy, climb, complaint))
+    return decision
+
+
+def _of(policy: Policy, climb: Climb, found: str) -> str:
+    """A complaint, and whose decision it is about."""
+    number = len(climb.campaign.decisions)
+    on = f" on {climb.ladder.name}" if climb.several else ""
+    return f"policy {getattr(policy, 'name', '?')!r}, decision {number}{on}: {found}"
 
 
 def _best(campaign: Campaign, answers: Sequence[Decision]) -> Decision:
@@ -95,19 +126,19 @@ def _best(campaign: Campaign, answers: Sequence[Decision]) -> Decision:
     if len(stops) == 1:
         return stops[0]
     ladders: dict[str, list[str]] = {}  # by reason
-    for climb, stop in zip(campaign.climbs, stops, strict=True):
+    for climb, stop in zip(climbs(campaign), stops, strict=True):
         ladders.setdefault(stop.reason, []).append(climb.ladder.name)
     return Stop(
         "; ".join(f"{', '.join(names)}: {reason}" for reason, names in ladders.items()),
         answered=all(stop.answered for stop in stops),
-        by_guardrail=any(stop.by_guardrail for stop in stops),
+        cause=worst(stop.cause for stop in stops),
     )
 
 
 def _admitted(decision: Expose, answer: guardrail.Admitted | guardrail.Refused) -> Expose | Stop:
     match answer:
-        case guardrail.Refused(reason):
-            return Stop(reason, by_guardrail=True)
+        case guardrail.Refused(cause, reason):
+            return Stop(reason, cause=cause)
         case guardrail.Admitted(samples):
             return replace(decision, samples=samples)
 
@@ -122,15 +153,19 @@ def replay(events: Sequence[Event], scenario: Scenario, policy: Policy) -> Repla
     for number, event in enumerate(events, start=1):
         difference = _misplaced(campaign, event)
         if difference is None and isinstance(event, Decided):
-            again = decide(policy, campaign, event.unresolved, event.now_s)
-            difference = _compared(event, again)
+            difference = _decided_otherwise(policy, campaign, event)
             same += difference is None
         if difference is not None:
             difference = f"event {number}, {type(event).__name__}: {difference}"
             break
         campaign = apply(campaign, event)
     campaign = interrupted(campaign)
-    return Replayed(campaign, judge.claims(campaign), same, difference)
+    return Replayed(
+        campaign,
+        tuple(each for climb in climbs(campaign) for each in verdicts(climb)),
+        same,
+        difference,
+    )
 
 
 def interrupted(campaign: Campaign) -> Campaign:
@@ -177,8 +212,8 @@ def _misplaced(campaign: Campaign, event: Event) -> str | None:
     if campaign.stopped is not None:
         return "after the run had stopped"
     match event:
-        case Decided(n=n) if n != len(campaign.decisions):
-            return f"found decision {n}, wanted number {len(campaign.decisions)}"
+        case Decided():
+            return _decision_misplaced(campaign, event)
         case ExposureStarted():
             return _start_misplaced(campaign, event)
         case ExposureEnded(n=n, arm=arm):
@@ -188,12 +223,42 @@ def _misplaced(campaign: Campaign, event: Event) -> str | None:
             return None if n == begun else f"found exposure {n}, wanted {begun}"
         case Observed():
             return _samples_misplaced(campaign, event)
-        case EvidenceExpired() if campaign.current is not None:
+        case EvidenceExpired() | BlockRaised() | Stopped() if campaign.current is not None:
             return f"exposure {campaign.current.n} has not ended"
-        case Stopped() if campaign.current is not None:
-            return f"exposure {campaign.current.n} has not ended"
+        case BlockRaised():
+            return _block_misplaced(campaign, event)
         case _:
             return None
+
+
+def _decision_misplaced(campaign: Campaign, event: Decided) -> str | None:
+    """Between exposures anything may be decided, in one only to stay: to go on, or to hold."""
+    if event.n != len(campaign.decisions):
+        return f"found decision {event.n}, wanted number {len(campaign.decisions)}"
+    current = campaign.current
+    if current is None:
+        clump = judge.clumped(campaign)
+        return (
+            f"failures came {clump} in a row, and no BlockRaised came before it" if clump else None
+        )
+    if isinstance(event.decision, Expose) and _is_of(campaign, current, event.decision.variant):
+        return None
+    return f"exposure {current.n} has not ended, and {_said(event.decision)} does not stay in it"
+
+
+def _block_misplaced(campaign: Campaign, event: BlockRaised) -> str | None:
+    clump, block = judge.clumped(campaign), campaign.ladders[0].certificate.block
+    if event.clump != clump:
+        return f"found a clump of {event.clump}, wanted {clump} as the exposures say"
+    if event.block <= max(block, clump):
+        return f"found a block of {event.block}, wanted more than {max(block, clump)}"
+    return None
+
+
+def _is_of(campaign: Campaign, exposure: Exposure, variant: Variant) -> bool:
+    """Whether a variant is what is exposed."""
+    ladder = campaign.ladders[exposure.climb].ladder.name
+    return (variant.ladder, variant.arm) == (ladder, exposure.arm)
 
 
 def _start_misplaced(campaign: Campaign, event: ExposureStarted) -> str | None:
@@ -206,6 +271,8 @@ def _start_misplaced(campaign: Campaign, event: ExposureStarted) -> str | None:
     found = (event.n, event.arm, event.severity)
     if found != wanted:
         return f"found (exposure, arm, severity) {found}, wanted {wanted} as decided"
+    if event.ladder not in (last.variant.ladder, *[""] * (len(campaign.ladders) == 1)):
+        return f"found the ladder {event.ladder!r}, wanted {last.variant.ladder!r} as decided"
     return None
 
 
@@ -225,9 +292,18 @@ def _samples_misplaced(campaign: Campaign, event: Observed) -> str | None:
         of_canary = any(sample.route is Route.CANARY for sample in event.samples)
         return "measured samples of no decision" if of_canary else None
     decision = campaign.decisions.get(event.decision)
-    if not isinstance(decision, Expose) or decision.variant.arm != campaign.current.arm:
+    of_it = isinstance(decision, Expose) and _is_of(campaign, campaign.current, decision.variant)
+    if not of_it:
         return f"its samples belong to decision {event.decision}, which exposes another arm or none"
     return None
+
+
+def _decided_otherwise(policy: Policy, campaign: Campaign, event: Decided) -> str | None:
+    """Where the policy, asked again, says something else, or what no policy may say; or None."""
+    try:
+        return _compared(event, decide(policy, campaign, event.unresolved, event.now_s))
+    except PolicyError as error:
+        return str(error)
 
 
 def _compared(recorded: Decided, again: Decided) -> str | None:

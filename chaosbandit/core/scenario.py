@@ -11,6 +11,7 @@ from chaosbandit.core.topology import Topology
 from chaosbandit.faults.fault import Bypass
 
 EMBEDDED = "embedded"
+BRACKET, GATE = "bracket", "gate"  # when a search has its answer
 LAG_SHARE = 0.05  # of the tightest latency bound: a request sent later than this is our fault
 
 
@@ -46,7 +47,9 @@ class Search:
     policy: str = "certify"
     confidence: float = 0.95
     resolution: float = 0.10
-    escalation: float = 2.0  # never above the highest believed arm times this
+    hold_s: float = 15.0  # how long the held severity stands in one exposure before an answer
+    stop: str = BRACKET  # or GATE: as soon as `require` is decided
+    escalation: float = 1.5  # never above the highest believed arm times this
     cost_of_bad: float = 0.0  # lambda: samples one expected bad sample is worth
     block: int | None = None  # declared length of clumps of failures; None: from steady state
     max_samples: int | None = None
@@ -60,7 +63,7 @@ class Guardrails:
     """Limits on what may be injected and sent."""
 
     max_severity: float | None = None
-    max_severity_kind: str | None = None  # of the ladders it is meant for; None: of all
+    max_severity_unit: str | None = None  # of the doses it is meant for; None: of all
     max_exposure_s: float = 30.0
     abort_if_bad_in_a_row: int = 20
     max_unresolved: int = 5  # above the highest severity believed to hold
@@ -71,8 +74,8 @@ class Guardrails:
 class Timing:
     """The fixed parts of an exposure."""
 
-    warmup_s: float = 1.0
-    warmup_samples: int = 20  # the longer of the two counts
+    warmup_s: float = 0.3
+    warmup_samples: int = 5  # the longer of the two counts
     washout_s: float = 15.0  # longest wait for the control band
     steady_samples: int = 100
 
@@ -104,7 +107,7 @@ class Scenario:
     def cap(self, ladder: Ladder) -> float | None:
         """The harshest severity the guardrails allow on a ladder; None is no limit."""
         limits = self.guardrails
-        meant = limits.max_severity_kind in (None, ladder.kind)
+        meant = limits.max_severity_unit in (None, ladder.dose.unit)
         return limits.max_severity if meant else None
 
     @property

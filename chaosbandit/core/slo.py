@@ -6,7 +6,7 @@ A transport error or a time-out is bad in every SLI, whatever its expression say
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaosbandit.core.model import Outcome, Sample
 
@@ -66,3 +66,23 @@ class ErrorBudget:
 def bad_flags(slos: Iterable[SLO], sample: Sample) -> tuple[bool, ...]:
     """For each SLO, whether the sample is bad."""
     return tuple(not slo.sli.good(sample) for slo in slos)
+
+
+def scored(slos: tuple[SLO, ...], sample: Sample) -> Sample:
+    """The sample with its flags, from its intended start and from when it was really sent."""
+    bad = bad_flags(slos, sample)
+    since_sent = bad
+    if True in bad and sample.started_s > sample.intended_s:
+        took_s = sample.latency_s - sample.lag_s
+        since_sent = bad_flags(slos, replace(sample, latency_s=took_s))
+    return Sample(  # called for every request: `replace` costs twice that
+        sample.seq,
+        sample.route,
+        sample.intended_s,
+        sample.started_s,
+        sample.latency_s,
+        sample.outcome,
+        sample.status,
+        bad,
+        since_sent,
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
 from chaosbandit.doctor.subject import Subject, host_of
-from chaosbandit.report.phrases import duration, plural, share
+from chaosbandit.report.phrases import plural
 
 
 def findings(subject: Subject) -> list[Finding]:
@@ -35,9 +35,8 @@ def gates(scenario: Scenario) -> Finding:
     """What must hold for exit code 0, if anything."""
     if not scenario.require:
         return ok("gates", "none: a run answers and asks nothing of the answer")
-    kinds = {ladder.name: ladder.kind for ladder in scenario.ladders}
-    says = {"latency": duration, "errors": share}
-    texts = [f"{name} > {says[kinds[name]](bound)}" for name, bound in scenario.require.items()]
+    ladders = {ladder.name: ladder for ladder in scenario.ladders}
+    texts = [f"{name} > {ladders[name].text(bound)}" for name, bound in scenario.require.items()]
     return ok("gates", f"a run fails unless {' and '.join(texts)}")
 
 

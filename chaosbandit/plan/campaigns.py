@@ -1,9 +1,10 @@
 """One simulated campaign of a scenario: a service drawn at random, and what finding out cost.
 
-Policies, fold and limits are the real ones (sim.trial), and so are warm-up, wash-out, steady state,
-control requests, requests in flight and the length of an exposure. Left out: requests sent late,
-void exposures, failures in clumps, a target that recovers slowly or has bad moments, and
-`abort_if_bad_in_a_row`, which ends an exposure and not the run. Real runs cost a little more.
+Policies, fold, limits, `search.hold` and the second look at what broke are the real ones
+(sim.trial), and so are warm-up, wash-out, steady state, control requests, requests in flight and
+the length of an exposure. Left out: requests sent late, void exposures, failures in clumps, a
+target that recovers slowly or has bad moments, and `abort_if_bad_in_a_row`, which ends an exposure
+and not the run. Real runs cost a little more.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from enum import StrEnum
 import numpy as np
 from numpy.random import Generator
 
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import Campaign, Tally
+from chaosbandit.core import guardrail
+from chaosbandit.core.campaign import Tally
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import Climb, climbs
+from chaosbandit.core.ending import Ending, ending, stopped_for
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Route, Stop, Variant
-from chaosbandit.core.policies import highest_arm, policy, top_arm
+from chaosbandit.core.policies import highest_arm, policy
 from chaosbandit.core.scenario import Scenario
+from chaosbandit.core.steady import steady_wanted, window
 from chaosbandit.plan.curves import Response, control_ratio, response
-from chaosbandit.sim.trial import Draw, Latency, SimulatedRun, Toll, trial
+from chaosbandit.sim.trial import NOTHING_SPENT, Draw, Latency, SimulatedRun, Spent, Toll, trial
 
 SETUP_S = 0.1  # to inject, read back and remove a fault
 HANGING = 1 / 3  # of the services: a failing request is heard of at the time-out only
 HEALTHY_S = 0.03  # a good answer without a fault
-CHECKS_PER_S = 2.0  # requests that measure the delivered dose
 
 
 class Found(StrEnum):
@@ -37,16 +41,6 @@ class Found(StrEnum):
     ABOVE = "above"  # the breaking point is above the harshest severity allowed
     BELOW = "below"  # and here below the mildest
     NOTHING = "nothing"
-
-
-class Ended(StrEnum):
-    """Why a campaign ended."""
-
-    ANSWERED = "answered"
-    BUDGET = "budget"
-    MAX_DURATION = "max_duration"
-    MAX_SAMPLES = "max_samples"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ class Cost:
 
     number: int
     found: tuple[Found, ...]  # per ladder
-    ended: Ended
+    ending: Ending  # with exit code and gates, as a real run's
     requests: float  # on all routes
     canary_requests: int
     samples: int  # measured ones of these
@@ -72,6 +66,12 @@ class Cost:
     duration_s: float
     bad: tuple[int, ...]  # per SLO, canary requests of all phases
     bad_requests: int  # bad in at least one SLO
+    stood: Spent = NOTHING_SPENT  # of all this, for `search.hold` alone
+
+    @property
+    def answered(self) -> bool:
+        """Whether what was asked is certified."""
+        return self.ending.answered
 
 
 def simulated(scenario: Scenario, seed: int, number: int) -> Cost:
@@ -115,29 +115,30 @@ def harshest(scenario: Scenario, ladder: Ladder) -> float:
 def toll_of(scenario: Scenario, latency: Callable[[Variant], Latency]) -> Toll:
     """What the engine spends around its samples."""
     timing, rate_per_s = scenario.timing, scenario.traffic.rate_per_s
-    both_routes = timing.steady_samples * (2.0 + _checks_per_request(scenario))
+    control = steady_wanted(scenario, Route.CONTROL) / scenario.traffic.control_share
     return Toll(
         rate_per_s=rate_per_s,
         setup_s=SETUP_S,
-        warmup_samples=timing.warmup_samples,
+        warmup_samples=guardrail.warmup_samples(scenario),
         warmup_s=timing.warmup_s,
-        washout_samples=judge.WASHOUT_WINDOW,
+        washout_samples=window(scenario),
         steady_samples=timing.steady_samples,
-        steady_s=both_routes / (rate_per_s * _requests_per_canary(scenario)),
+        steady_s=max(timing.steady_samples, control) / rate_per_s,
         longest_s=scenario.guardrails.max_exposure_s,
         latency=latency,
+        reckoned_samples=guardrail.setup_samples(scenario),
     )
 
 
 def latency_of(scenario: Scenario, *, hangs: bool) -> Callable[[Variant], Latency]:
     """How long answers take: users feel a dose of latency, and failing takes at least as long."""
-    kinds = {ladder.name: ladder.kind for ladder in scenario.ladders}
+    doses = {ladder.name: ladder.dose for ladder in scenario.ladders}
     timeout_s = scenario.traffic.timeout_s
     bounds = [slo.sli.latency_s for slo in scenario.slos if slo.sli.latency_s is not None]
     slow_s = min(bounds, default=timeout_s)  # a good answer never takes longer
 
     def latency(variant: Variant) -> Latency:
-        felt_s = variant.severity if kinds[variant.ladder] == "latency" else 0.0
+        felt_s = doses[variant.ladder].delay_s(variant.severity)
         takes_s = HEALTHY_S + felt_s
         failing_s = max(takes_s, slow_s if bounds and felt_s else 0.0)
         bad_s = timeout_s if hangs else min(failing_s, timeout_s)
@@ -155,45 +156,36 @@ def _drawn(responses: Mapping[str, Response]) -> Draw:
 def _cost(scenario: Scenario, run: SimulatedRun, number: int) -> Cost:
     campaign = run.campaign
     tally = campaign.tallies.get(Route.CANARY, Tally())
-    steady = scenario.timing.steady_samples
+    stop = campaign.decisions[run.decisions - 1]
+    assert isinstance(stop, Stop), "a trial ends with one"
+    cause, _ = stopped_for(campaign, stop)
     sending_s = run.duration_s - run.exposures * SETUP_S
     beside = sending_s * scenario.traffic.rate_per_s * (_requests_per_canary(scenario) - 1.0)
     return Cost(
         number=number,
-        found=tuple(_found(each) for each in campaign.each()),
-        ended=_ended(campaign, run),
-        requests=tally.samples + beside + steady,
+        found=tuple(_found(climb) for climb in climbs(campaign)),
+        ending=ending(campaign, cause),
+        requests=tally.samples + beside,
         canary_requests=tally.samples,
         samples=run.samples,
         exposures=run.exposures,
         duration_s=run.duration_s,
         bad=tuple(campaign.spent_bad(s) for s in range(len(campaign.slos))),
         bad_requests=tally.any_bad,
+        stood=run.stood,
     )
 
 
-def _found(campaign: Campaign) -> Found:
-    """What is certified of the ladder faced."""
-    bracket, severities = judge.bracket(campaign), campaign.ladder.severities
-    top = top_arm(campaign)
-    if bracket.closed:
+def _found(climb: Climb) -> Found:
+    """What is certified of a ladder."""
+    between, severities = bracket(climb), climb.ladder.severities
+    if between.closed:
         return Found.BRACKET
-    if bracket.held is not None and top >= 0 and bracket.held >= severities[top]:
+    if between.held is not None and between.held >= harshest(climb.scenario, climb.ladder):
         return Found.ABOVE
-    if bracket.broke is not None and bracket.broke <= severities[0]:
+    if between.broke is not None and between.broke <= severities[0]:
         return Found.BELOW
     return Found.NOTHING
-
-
-def _ended(campaign: Campaign, run: SimulatedRun) -> Ended:
-    search, stop = campaign.scenario.search, campaign.decisions[run.decisions - 1]
-    assert isinstance(stop, Stop), "a trial ends with one"
-    if stop.answered:
-        return Ended.ANSWERED
-    if stop.by_guardrail:
-        return Ended.MAX_DURATION if run.duration_s > search.max_duration_s else Ended.BUDGET
-    spent = search.max_samples is not None and run.samples >= search.max_samples
-    return Ended.MAX_SAMPLES if spent else Ended.OTHER
 
 
 def _requests_per_canary(scenario: Scenario) -> float:
@@ -203,4 +195,4 @@ def _requests_per_canary(scenario: Scenario) -> float:
 
 def _checks_per_request(scenario: Scenario) -> float:
     checked = any(scenario.proxy(ladder.proxy).check is not None for ladder in scenario.ladders)
-    return min(0.2, CHECKS_PER_S / scenario.traffic.rate_per_s) if checked else 0.0
+    return guardrail.check_share(scenario) if checked else 0.0

@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from chaosbandit.core.campaign import least_good
 from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.model import Cause, GateOutcome
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.plan.campaigns import Cost, Ended, Found, harshest
+from chaosbandit.plan.campaigns import Cost, Found, harshest
 
 SCHEMA = 1
 MOST = 0.9  # of the runs: what `p90` and the advice speak of
@@ -41,8 +43,18 @@ class BudgetPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GatePlan:
+    """What a `require` gate comes to: shares that add up to 1."""
+
+    above_text: str  # what the breaking point must be above
+    passed: float
+    failed: float
+    undecided: float
+
+
+@dataclass(frozen=True, slots=True)
 class LadderPlan:
-    """What the campaigns find on one ladder: shares that add up to 1."""
+    """What the campaigns find on one ladder: shares of the brackets' ends add up to 1."""
 
     ladder: str
     mildest_text: str
@@ -51,6 +63,7 @@ class LadderPlan:
     above: float  # held at the harshest severity
     below: float  # broke at the mildest
     nothing: float
+    gate: GatePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +77,38 @@ class StoppedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a campaign costs, in the mean."""
+
+    requests: float  # on all routes
+    bad_requests: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
-    """Changes that help together, and the share of campaigns that are answered with them."""
+    """Changes that help together, the share of campaigns that are answered with them, the price.
+
+    The price is of the campaigns that were simulated once more, and so is what they cost as it is.
+    """
 
     changes: Mapping[str, str]  # key of the scenario -> value, as they are written there
     answered: float
+    price: Price
+    instead_of: Price
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPlan:
+    """What it takes to say that a severity holds."""
+
+    slo: str  # the one that takes most
+    objective: float
+    confidence: float
+    least_good: int  # requests without a bad one
+    possible: bool  # within search.max_samples and the time for them
+    hold_s: float  # as asked
+    price: Price  # of standing so long, per answer; canary requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +129,16 @@ class Plan:
     stopped_by: StoppedBy
     ladders: tuple[LadderPlan, ...]
     max_duration_s: float  # of the scenario
+    exits: Mapping[str, float]  # exit code -> share of the campaigns
+    stop: str  # search.stop
+    hold: HoldPlan
     advice: tuple[Advice, ...] = ()  # where fewer than nine of ten campaigns are answered
+    alternatives: tuple[Advice, ...] = ()  # that cost less; of the campaigns simulated for them
 
 
 def plan_of(scenario: Scenario, seed: int, costs: Sequence[Cost]) -> Plan:
     """The statistics of campaigns of one scenario."""
     assert costs, "a plan needs campaigns"
-    answered = share(costs, lambda cost: cost.ended is Ended.ANSWERED)
     return Plan(
         scenario=scenario.name,
         campaigns=len(costs),
@@ -106,14 +149,16 @@ def plan_of(scenario: Scenario, seed: int, costs: Sequence[Cost]) -> Plan:
         exposures=spread([cost.exposures for cost in costs]),
         bad_requests=spread([cost.bad_requests for cost in costs]),
         budgets=tuple(_budget(scenario, costs, s) for s in range(len(scenario.slos))),
-        answered=answered,
-        inconclusive=share(costs, lambda cost: cost.ended is not Ended.ANSWERED),
+        answered=share(costs, lambda cost: cost.answered),
+        inconclusive=share(costs, lambda cost: not cost.answered),
         stopped_by=_stopped_by(costs),
         ladders=tuple(
-            _ladder(scenario, ladder, [cost.found[i] for cost in costs])
-            for i, ladder in enumerate(scenario.ladders)
+            _ladder(scenario, ladder, costs, i) for i, ladder in enumerate(scenario.ladders)
         ),
         max_duration_s=scenario.search.max_duration_s,
+        exits=_exits(costs),
+        stop=scenario.search.stop,
+        hold=_hold(scenario, costs),
     )
 
 
@@ -152,14 +197,43 @@ def _budget(scenario: Scenario, costs: Sequence[Cost], s: int) -> BudgetPlan:
 
 
 def _stopped_by(costs: Sequence[Cost]) -> StoppedBy:
-    ended = Counter(cost.ended for cost in costs)
-    limits = (Ended.BUDGET, Ended.MAX_DURATION, Ended.MAX_SAMPLES, Ended.OTHER)
-    return StoppedBy(*(ended[limit] / len(costs) for limit in limits))
+    ended = Counter(cost.ending.cause for cost in costs if not cost.answered)
+    limits = [ended.pop(cause, 0) for cause in (Cause.BUDGET, Cause.TIME, Cause.SAMPLES)]
+    return StoppedBy(*(number / len(costs) for number in (*limits, ended.total())))
 
 
-def _ladder(scenario: Scenario, ladder: Ladder, found: Sequence[Found]) -> LadderPlan:
-    numbers = Counter(found)
-    bracket, above, below, nothing = (numbers[each] / len(found) for each in Found)
+def _exits(costs: Sequence[Cost]) -> dict[str, float]:
+    codes = Counter(int(cost.ending.exit_code) for cost in costs)
+    return {str(code): codes[code] / len(costs) for code in sorted(codes)}
+
+
+def _hold(scenario: Scenario, costs: Sequence[Cost]) -> HoldPlan:
+    """What holding takes at the very least, and what `search.hold` costs each answer."""
+    search, rate_per_s = scenario.search, scenario.traffic.rate_per_s
+    slo = max(scenario.slos, key=lambda each: each.objective)
+    good = least_good(slo, search)
+    most = min(search.max_samples or math.inf, rate_per_s * search.max_duration_s)
+    stood = [cost.stood for cost in costs if cost.answered]
+    number = max(1, len(stood))
+    price = Price(
+        sum(each.samples for each in stood) / number,
+        sum(each.bad for each in stood) / number,
+        sum(each.duration_s for each in stood) / number,
+    )
+    return HoldPlan(
+        slo=slo.name,
+        objective=slo.objective,
+        confidence=search.confidence,
+        least_good=good,
+        possible=good <= most,
+        hold_s=search.hold_s,
+        price=price,
+    )
+
+
+def _ladder(scenario: Scenario, ladder: Ladder, costs: Sequence[Cost], number: int) -> LadderPlan:
+    numbers = Counter(cost.found[number] for cost in costs)
+    bracket, above, below, nothing = (numbers[each] / len(costs) for each in Found)
     return LadderPlan(
         ladder=ladder.name,
         mildest_text=ladder.text(ladder.severities[0]),
@@ -168,4 +242,14 @@ def _ladder(scenario: Scenario, ladder: Ladder, found: Sequence[Found]) -> Ladde
         above=above,
         below=below,
         nothing=nothing,
+        gate=_gate(scenario, ladder, costs),
     )
+
+
+def _gate(scenario: Scenario, ladder: Ladder, costs: Sequence[Cost]) -> GatePlan | None:
+    bound = scenario.require.get(ladder.name)
+    if bound is None:
+        return None
+    outcomes = Counter(cost.ending.gates[ladder.name] for cost in costs)
+    shares = (outcomes[outcome] / len(costs) for outcome in GateOutcome)
+    return GatePlan(ladder.text(bound), *shares)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
-from chaosbandit.plan.outcome import MOST, Advice, LadderPlan, Plan, Spread
+from chaosbandit.core.scenario import GATE
+from chaosbandit.plan.outcome import MOST, Advice, GatePlan, LadderPlan, Plan, Price, Spread
 from chaosbandit.report.phrases import count, duration, plural, share, window
 
 WIDTH = 100
@@ -23,6 +24,7 @@ _LIMITS = {
 def to_text(plan: Plan) -> str:
     """The headline, the table, what is found, and what to change."""
     parts = [textwrap.fill(headline(plan), WIDTH), "", *_table(plan), "", *_found(plan)]
+    parts += ["", *_hold(plan), *_alternatives(plan)]
     if plan.answered < MOST:
         parts += ["", *_advice(plan)]
     parts += ["", textwrap.fill(_basis(plan), WIDTH)]
@@ -104,8 +106,11 @@ def _row(name: str, spread: Spread, say: Callable[[float], str], limit: str = ""
 
 def _found(plan: Plan) -> Iterator[str]:
     for ladder in plan.ladders:
-        ends = _ends(ladder)
-        yield from _wrapped(f"{ladder.ladder} ends with ", ends)
+        if plan.stop != GATE:
+            yield from _wrapped(f"{ladder.ladder} ends with ", _ends(ladder))
+        if ladder.gate is not None:
+            head = f"the gate {ladder.ladder} > {ladder.gate.above_text} "
+            yield from _wrapped(head, _outcomes(ladder.gate))
     stops = (
         (getattr(plan.stopped_by, name), words)
         for name, words in _LIMITS.items()
@@ -114,6 +119,60 @@ def _found(plan: Plan) -> Iterator[str]:
     reasons = [f"{words} ({_runs(number)})" for number, words in sorted(stops, reverse=True)]
     if reasons:
         yield from _wrapped("runs without an answer were stopped by ", reasons)
+    exits = [f"{code} ({_runs(number)})" for code, number in plan.exits.items()]
+    yield from _wrapped("exit codes: ", exits)
+
+
+def _outcomes(gate: GatePlan) -> list[str]:
+    shares = ((gate.passed, "passes"), (gate.failed, "fails"), (gate.undecided, "is undecided"))
+    return [
+        f"{words} ({_runs(number)})" for number, words in sorted(shares, reverse=True) if number
+    ]
+
+
+def _hold(plan: Plan) -> Iterator[str]:
+    """What holding takes at the very least, and what standing costs."""
+    hold = plan.hold
+    least = (
+        f"to hold takes at least {hold.least_good:,} good requests at one severity "
+        f"({hold.slo} at {share(hold.objective)}, {share(hold.confidence)} confidence)"
+    )
+    if not hold.possible:
+        least += (
+            "; fewer can be sent within search.max_samples and search.max_duration, so nothing can "
+            "ever be shown to hold, only to break"
+        )
+    yield from textwrap.wrap(least, WIDTH, subsequent_indent="  ")
+    if hold.hold_s and plan.answered:
+        yield from textwrap.wrap(
+            f"search.hold: {duration(hold.hold_s)} costs an answer about "
+            f"{duration(round(hold.price.duration_s, 1))} of that time, "
+            f"{_whole(hold.price.requests)} of the requests to the canary and "
+            f"{count(hold.price.bad_requests)} of the bad ones",
+            WIDTH,
+            subsequent_indent="  ",
+        )
+
+
+def _alternatives(plan: Plan) -> Iterator[str]:
+    for each in plan.alternatives:
+        gate = each.changes.get("search.stop") == GATE
+        which = (
+            "the gate alone (search.stop: gate, or --gate)"
+            if gate
+            else "evidence without search.block, valid only where failures come one by one,"
+        )
+        yield from textwrap.wrap(
+            f"cheaper: {which} costs {_price(each.price)} instead of {_price(each.instead_of)}, "
+            f"and {_runs(each.answered)} of runs end with an answer",
+            WIDTH,
+            subsequent_indent="  ",
+        )
+
+
+def _price(price: Price) -> str:
+    requests, bad = _whole(price.requests), _whole(price.bad_requests)
+    return f"{requests} requests, {bad} bad, {_about(price.duration_s)}"
 
 
 def _ends(ladder: LadderPlan) -> list[str]:
@@ -144,15 +203,17 @@ def _advice(plan: Plan) -> list[str]:
     enough = any(advice.answered >= MOST for advice in plan.advice)
     goal = f"{_runs(MOST)} of runs" if enough else "more runs"
     choices = "" if len(plan.advice) == 1 else " one of"
-    texts = [_changes(advice) for advice in plan.advice]
-    width = max(map(len, texts))
+    width = max(len(_changes(advice)) for advice in plan.advice)
     return [
         f"advice: for {goal} to end with an answer, set{choices}",
-        *(
-            f"  {text:<{width}}  then {_runs(advice.answered)} do"
-            for text, advice in zip(texts, plan.advice, strict=True)
-        ),
+        *(line for advice in plan.advice for line in _advised(advice, width)),
+        "  (means of the runs that end without an answer now)",
     ]
+
+
+def _advised(advice: Advice, width: int) -> Iterator[str]:
+    yield f"  {_changes(advice):<{width}}  then {_runs(advice.answered)} do"
+    yield f"    for {_price(advice.price)} instead of {_price(advice.instead_of)}"
 
 
 def _changes(advice: Advice) -> str:

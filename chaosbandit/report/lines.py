@@ -6,8 +6,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO
 
-from chaosbandit.core.campaign import (
-    Campaign,
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.events import (
+    BlockRaised,
+    Decided,
     Event,
     EvidenceExpired,
     ExposureEnded,
@@ -16,9 +18,11 @@ from chaosbandit.core.campaign import (
     Stopped,
     WashedOut,
 )
+from chaosbandit.core.model import Expose, Purpose
+from chaosbandit.report.exposure_line import exposure_line
+from chaosbandit.report.ladder import unit_of
 from chaosbandit.report.phrases import clock, writable
-from chaosbandit.report.result import exposure_result, unit_of
-from chaosbandit.report.text import exposure_line
+from chaosbandit.report.result import exposure_result
 
 
 def line_of(event: Event, campaign: Campaign) -> str | None:
@@ -31,18 +35,41 @@ def line_of(event: Event, campaign: Campaign) -> str | None:
             return f"steady state {'met' if event.met else 'NOT met'}: {event.why}"
         case WashedOut(back=False):
             return f"exposure {event.n}: NOT washed out: {event.why}"
+        case BlockRaised():
+            return (
+                f"{event.clump} bad requests in a row are no chance: from here on, and for all "
+                f"before, evidence is weighed in blocks of {event.block}, which takes about "
+                f"{event.block} times the requests"
+            )
         case EvidenceExpired():
             return event.why
+        case Decided():
+            return _begins_to_hold(event, campaign)
         case ExposureEnded():
             exposure = campaign.exposures[-1]
-            unit = unit_of(campaign.facing(exposure.climb).ladder)
+            unit = unit_of(campaign.ladders[exposure.climb].ladder)
             ended = exposure_result(campaign, exposure)
             halted = f", halted: {event.halted}" if event.halted else ""
-            return exposure_line(ended, unit, named=len(campaign.climbs) > 1) + halted
+            return exposure_line(ended, unit, named=len(campaign.ladders) > 1) + halted
         case Stopped():
             return f"stopped: {event.reason}"
         case _:
             return None
+
+
+def _begins_to_hold(event: Decided, campaign: Campaign) -> str | None:
+    """`holding 190 ms: 8 of 15 s`, once: a hold is decided batch by batch."""
+    decision, before = event.decision, campaign.decisions.get(event.n - 1)
+    if not isinstance(decision, Expose) or decision.purpose is not Purpose.HOLD:
+        return None
+    if isinstance(before, Expose) and before.purpose is Purpose.HOLD:
+        return None
+    variant, current = decision.variant, campaign.current
+    ladder = campaign.ladders[campaign.number_of(variant.ladder)].ladder
+    stands = current is not None and current.arm == variant.arm
+    stood_s = current.age_s if current is not None and stands else 0.0
+    hold_s = campaign.scenario.search.hold_s
+    return f"holding {ladder.text(variant.severity)}: {stood_s:.0f} of {hold_s:g} s"
 
 
 def moment_s(event: Event) -> float | None:

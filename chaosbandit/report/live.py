@@ -13,7 +13,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from chaosbandit.core.campaign import Campaign, Event, RunStarted, Stopped
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.events import Event, RunStarted, Stopped
 from chaosbandit.report.axis import ASCII, FAINT, UNICODE, Glyphs, Row
 from chaosbandit.report.lines import PlainLines, line_of
 from chaosbandit.report.phrases import clock, writable

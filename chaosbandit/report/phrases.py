@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def duration(duration_s: float) -> str:
     """`850 ms`, `4.2 s`, `1 min 12 s`, `2 h 05 min`, `30 days`."""
@@ -41,6 +43,26 @@ def count(number: float) -> str:
     """`1,234`, `10.4`: whole numbers with thousands separated, others with one decimal."""
     whole = round(number)
     return f"{whole:,}" if abs(number - whole) < 0.05 else f"{number:,.1f}"
+
+
+def about(number: float) -> str:
+    """`2,600`, `14`: a guess to two digits."""
+    return f"{float(f'{number:.2g}'):,.0f}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def spanned(start: str, end: str) -> str:
+    """`190 to 206 ms`, `700 ms to 1.2 s`, `190 ms`: a common unit is said once."""
+    number, _, unit = start.rpartition(" ")
+    if start == end:
+        return start
+    alike = end.count(" ") == 1 and end.endswith(f" {unit}") and number and " " not in number
+    return f"{number if alike else start} to {end}"
 
 
 def plural(number: int, noun: str) -> str:

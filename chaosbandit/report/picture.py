@@ -5,14 +5,16 @@ Pure, so that what an operator sees can be tested without a terminal.
 
 from __future__ import annotations
 
-from chaosbandit.core import guardrail, judge
+from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.model import Bracket
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import Climb, climbs
+from chaosbandit.core.model import Bracket, Purpose
 from chaosbandit.report import axis
 from chaosbandit.report.answer import harshest_allowed
 from chaosbandit.report.axis import FAINT, NOW, UNICODE, Glyphs, Marks, Piece, Row, Scale
 from chaosbandit.report.phrases import clock
-from chaosbandit.report.scene import DOSED, PURPOSES, Scene
+from chaosbandit.report.scene import DOSED, PURPOSES, Scene, Stage
 
 INDENT = "  "
 AXIS_WIDTHS = (20, 60)
@@ -30,15 +32,20 @@ def picture(
     drawn = min(inner, AXIS_WIDTHS[1])
     rows: list[Row] = [[], _headline(scene, campaign, drawn, elapsed_s, glyphs)]
     rows += [[(line, FAINT)] for line in _shortened(scene.why, drawn)]
-    if campaign.beliefs:
-        rows += [[], *_bracket(scene, campaign, drawn, glyphs)]
-        rows += _others(campaign, drawn)
-    rows.append([])
-    if scene.wanted:
+    rows += [[], *_bracket(scene, newest(campaign), drawn, glyphs)]
+    rows += [*_others(campaign, drawn), []]
+    if scene.purpose is Purpose.HOLD:
+        rows.append(_hold(scene, campaign, drawn, glyphs))
+    elif scene.wanted:
         rows.append(_samples(scene, drawn, glyphs))
-    if campaign.slos:
-        rows.append(_budget(campaign, drawn, glyphs))
+    rows.append(_budget(campaign, drawn, glyphs))
     return [[(INDENT, ""), *row] if row else [] for row in rows]
+
+
+def newest(campaign: Campaign) -> Climb:
+    """The ladder that is worked on, or was last."""
+    exposure = campaign.current or (campaign.exposures[-1] if campaign.exposures else None)
+    return Climb(campaign, exposure.climb if exposure else 0)
 
 
 def _headline(
@@ -47,7 +54,10 @@ def _headline(
     stage: Row = [(str(scene.stage), "bold")]
     details = []
     if scene.stage in DOSED and scene.severity is not None:
-        stage.append((f" {campaign.ladder.text(scene.severity)}", "bold cyan"))
+        stage.append((f" {campaign.newest.text(scene.severity)}", "bold cyan"))
+        if scene.stage is Stage.HOLDING:
+            hold_s = campaign.scenario.search.hold_s
+            stage.append((f": {_stood(scene, hold_s)}", "bold cyan"))
         details = [PURPOSES[scene.purpose]] if scene.purpose else []
         details.append(f"exposure {scene.exposure}")
     time = clock(elapsed_s)
@@ -59,11 +69,11 @@ def _headline(
     return [*stage, (middle, FAINT), (gap, ""), (time, FAINT)]
 
 
-def _bracket(scene: Scene, campaign: Campaign, width: int, glyphs: Glyphs) -> list[Row]:
-    text, known = campaign.ladder.text, judge.bracket(campaign)
-    scale = _scale(campaign, width)
+def _bracket(scene: Scene, climb: Climb, width: int, glyphs: Glyphs) -> list[Row]:
+    text, known = climb.ladder.text, bracket(climb)
+    scale = _scale(climb, known, width)
     now = scene.severity if scene.stage in DOSED else None
-    believed = _believed(campaign, known)
+    believed = _believed(climb, known)
     marks = Marks(known.held, known.broke, believed, now)
     below: list[tuple[int, str, str]] = []
     for word, severity, style in (
@@ -74,15 +84,14 @@ def _bracket(scene: Scene, campaign: Campaign, width: int, glyphs: Glyphs) -> li
     ):
         if severity is not None:
             below.append((scale.column(severity), f"{word} {text(severity)}", style))
-    several = len(campaign.climbs) > 1
-    rows: list[Row] = [[(campaign.ladder.name[:width], "bold")]] if several else []
+    rows: list[Row] = [[(climb.ladder.name[:width], "bold")]] if climb.several else []
     rows.append(axis.ends(width, text(scale.mild), text(scale.harsh)))
     return [*rows, axis.line(scale, marks, glyphs), axis.labels(width, below)]
 
 
 def _others(campaign: Campaign, width: int) -> list[Row]:
     """A line for each ladder that is not worked on now: what is certified of it so far."""
-    others = [each for each in campaign.each() if each.face != campaign.face]
+    others = [each for each in climbs(campaign) if each.number != newest(campaign).number]
     if not others:
         return []
     shown = others[:_MOST_LADDERS]
@@ -97,39 +106,47 @@ def _others(campaign: Campaign, width: int) -> list[Row]:
     return [*rows, [(f"and {left} more", FAINT)]] if left else rows
 
 
-def _so_far(campaign: Campaign) -> str:
-    """`held 190 ms, broke 207 ms`, or as much of that as is certified of the ladder faced."""
-    known, text = judge.bracket(campaign), campaign.ladder.text
+def _so_far(climb: Climb) -> str:
+    """`held 190 ms, broke 207 ms`, or as much of that as is certified of a ladder."""
+    known, text = bracket(climb), climb.ladder.text
     ends = [("held", known.held), ("broke", known.broke)]
     said = ", ".join(f"{word} {text(at)}" for word, at in ends if at is not None)
     if said:
         return said
-    return "not tried yet" if campaign.highest_exposed is None else "nothing certified yet"
+    return "not tried yet" if climb.highest_exposed is None else "nothing certified yet"
 
 
-def _scale(campaign: Campaign, width: int) -> Scale:
+def _scale(climb: Climb, known: Bracket, width: int) -> Scale:
     """The whole ladder, or its part around the bracket once both ends are certified."""
-    known = judge.bracket(campaign)
-    mild, harsh = campaign.ladder.severities[0], harshest_allowed(campaign)
+    severities = climb.ladder.severities
+    mild, harsh = severities[0], harshest_allowed(climb)
     if known.held is not None and known.broke is not None:
-        mild = max(
-            (each for each in campaign.ladder.severities if each <= known.held / _ZOOM),
-            default=mild,
-        )
+        mild = max((each for each in severities if each <= known.held / _ZOOM), default=mild)
         harsh = min(max(harsh, known.broke), known.broke * _ZOOM)
     return Scale(mild, max(harsh, mild), width)
 
 
-def _believed(campaign: Campaign, known: Bracket) -> float | None:
+def _believed(climb: Climb, known: Bracket) -> float | None:
     """The harshest severity that the model believes to hold, where that says more than `known`."""
-    if campaign.highest_exposed is None:
+    if climb.highest_exposed is None:
         return None  # nothing but a prior yet
-    low, high = -1, len(campaign.ladder.severities) - 1
+    low, high = -1, len(climb.ladder.severities) - 1
     while low < high:  # belief in "broke" only grows with severity
         middle = (low + high + 1) // 2
-        low, high = (low, middle - 1) if guardrail.risky(campaign, middle) else (middle, high)
-    believed = campaign.ladder.severities[low] if low >= 0 else None
+        low, high = (low, middle - 1) if guardrail.risky(climb, middle) else (middle, high)
+    believed = climb.ladder.severities[low] if low >= 0 else None
     return believed if believed is None or believed > (known.held or 0.0) else None
+
+
+def _hold(scene: Scene, campaign: Campaign, width: int, glyphs: Glyphs) -> Row:
+    """How long the held severity has stood, of `search.hold`."""
+    hold_s = campaign.scenario.search.hold_s
+    share, style = min(1.0, scene.stood_s / hold_s), "cyan" if not scene.bad else "yellow"
+    return _barred("hold", share, style, (_stood(scene, hold_s),), width, glyphs)
+
+
+def _stood(scene: Scene, hold_s: float) -> str:
+    return f"{scene.stood_s:.0f} of {hold_s:g} s"
 
 
 def _samples(scene: Scene, width: int, glyphs: Glyphs) -> Row:

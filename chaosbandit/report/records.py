@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from chaosbandit.core.model import Dose, Route, VerdictKind
+from chaosbandit.core.model import Cause, Dose, GateOutcome, Route, VerdictKind
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Cleanliness(StrEnum):
@@ -22,14 +22,6 @@ class Cleanliness(StrEnum):
     REMOVED = "removed"  # read back from the server, while the data path did not vouch for it
     NOT_CONFIRMED = "not confirmed"
     UNKNOWN = "unknown"  # the journal ends before the run said anything about it
-
-
-class GateOutcome(StrEnum):
-    """Whether a `require` gate holds; only PASSED lets a run succeed."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    UNPROVEN = "unproven"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +57,75 @@ class GateResult:
     above: float
     above_text: str
     outcome: GateOutcome
+    why: str  # the outcome in words
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateResult:
+    """Where the model believes the breaking point to be: never certified.
+
+    Inside of what is certified. `None` is beyond an end of the ladder; `text` says which.
+    """
+
+    median: float | None
+    low: float | None  # of the band
+    high: float | None
+    band: float  # the share of its belief that lies between them
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldResult:
+    """How long the held severity was borne in one exposure; nothing is known of longer."""
+
+    stood_s: float
+    asked_s: float  # search.hold
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BasisResult:
+    """The samples at one end of a bracket; all milder or harsher ones follow by monotonicity.
+
+    For what broke, those of milder severities that broke too: above what held.
+    """
+
+    samples: int
+    bad: int  # in at least one SLO
+    exposures: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgeResult:
+    """What was measured in one span of time since the injection."""
+
+    from_s: float
+    to_s: float | None  # None: without end
+    samples: int
+    bad: int  # in at least one SLO
+    bad_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgesResult:
+    """When failures come at one severity, counted from its injection."""
+
+    severity: float
+    severity_text: str
+    spans: tuple[AgeResult, ...]
+    late_s: float | None  # age of the first one, where all come late; None: they do not
+    text: str  # where they lie at the beginning only, or late only; else empty
+
+
+@dataclass(frozen=True, slots=True)
+class ControlResult:
+    """A control route that fails too: no fault of ours touches it."""
+
+    samples: int
+    bad: int
+    most_seen: str  # the status, or what became of the request, of most bad ones; may be empty
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +137,13 @@ class LadderResult:
     answer: str  # one sentence
     samples: int  # canary requests measured on it, in void exposures too
     bracket: BracketResult
+    estimate: EstimateResult | None  # None: nothing was measured that it could rest on
+    hold: HoldResult | None  # of the bracket's held end
+    rests_held: BasisResult | None
+    rests_broke: BasisResult | None
+    block: int  # samples that count as one, where failures come in clumps
+    ages_held: AgesResult | None  # also of what held at first and did not stand
+    ages_broke: AgesResult | None
     gate: GateResult | None  # None: nothing is required of it
     dose_held: Dose | None  # measured at the bracket's held end
     dose_broke: Dose | None
@@ -147,6 +215,8 @@ class Result:
     answered: bool  # of all ladders
     exit_code: int
     stop_reason: str
+    cause: Cause | None  # None: the journal ends before the run did
+    control: ControlResult | None  # None: the control route is well
     clean: Cleanliness
     clean_why: str
     ladders: tuple[LadderResult, ...]  # in the scenario's order

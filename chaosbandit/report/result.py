@@ -1,35 +1,32 @@
 """From a campaign to the result model: `result_of` is pure, campaign in, records out.
 
 It works on finished campaigns and on those of a journal that was cut short. It decides nothing:
-brackets and verdicts are `core.judge`'s.
+claims are `core.claims`'s, exit codes and gates `core.ending`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign, Exposure, Tally
-from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Bracket, Dose, Phase, Route, Verdict
+from chaosbandit.core.climb import climbs
+from chaosbandit.core.ending import ending
+from chaosbandit.core.model import Cause, Dose, Phase, Route
 from chaosbandit.core.slo import SLO
 from chaosbandit.errors import Exit
-from chaosbandit.report import answer
+from chaosbandit.report.advice import next_step
+from chaosbandit.report.ladder import ladder_result, per_slo, unit_of
 from chaosbandit.report.records import (
     SCHEMA,
-    ArmResult,
-    BracketResult,
     BudgetResult,
     Cleanliness,
     ExposureResult,
-    GateOutcome,
-    GateResult,
-    LadderResult,
     Result,
     RouteResult,
     SteadyResult,
 )
+from chaosbandit.report.warnings import cautions, control_failing
 
 __all__ = ["Result", "exposure_result", "result_of", "unit_of"]
 
@@ -45,18 +42,22 @@ def result_of(
 ) -> Result:
     """The result of a campaign, finished or cut short; `exit_code` wins over the recorded one."""
     header, stopped, steady = campaign.header, campaign.stopped, campaign.steady
-    ladders = tuple(ladder_result(each) for each in campaign.each())
-    recorded = stopped.exit_code if stopped else int(Exit.INCONCLUSIVE)
+    cause = stopped.cause if stopped else None
+    end = ending(campaign, cause or Cause.INCONCLUSIVE)
+    ladders = tuple(ladder_result(climb, end.gates) for climb in climbs(campaign))
+    recorded = stopped.exit_code if stopped else int(end.exit_code)
     return Result(
         schema=SCHEMA,
         scenario=campaign.scenario.name,
         run=header.run if header else "",
         seed=header.seed if header else campaign.scenario.seed,
         answer="\n".join(ladder.answer for ladder in ladders),
-        next_step=answer.next_step(campaign),
+        next_step=next_step(campaign),
         answered=stopped.answered if stopped else False,
         exit_code=recorded if exit_code is None else int(exit_code),
         stop_reason=stopped.reason if stopped else CUT_OFF,
+        cause=cause,
+        control=control_failing(campaign),
         clean=_cleanliness(campaign),
         clean_why=stopped.clean_why if stopped else CUT_OFF,
         ladders=ladders,
@@ -73,7 +74,7 @@ def result_of(
             why=steady.why if steady else "never measured to the end",
             block=steady.block if steady else 1,
         ),
-        warnings=(*answer.warnings(campaign), *warnings),
+        warnings=(*cautions(campaign), *warnings),
         journal=None if journal is None else str(journal),
         started_epoch_s=header.epoch_s if header else None,
         duration_s=_duration_s(campaign),
@@ -85,40 +86,6 @@ def result_of(
     )
 
 
-def ladder_result(campaign: Campaign) -> LadderResult:
-    """What is known of the ladder faced."""
-    between, ladder = judge.bracket(campaign), campaign.ladder
-    return LadderResult(
-        ladder=ladder.name,
-        proxy=ladder.proxy,
-        answer=answer.sentence(campaign, between),
-        samples=sum(each.samples for each in _all(campaign) if each.climb == campaign.face),
-        bracket=_bracket(campaign, between),
-        gate=_gate(campaign, between),
-        dose_held=_dose_at(campaign, between.held),
-        dose_broke=_dose_at(campaign, between.broke),
-        arms=tuple(_arm(campaign, verdict) for verdict in judge.claims(campaign)),
-    )
-
-
-def _gate(campaign: Campaign, between: Bracket) -> GateResult | None:
-    """The gate of the ladder faced: passed, failed, or not shown either way."""
-    above = campaign.scenario.require.get(campaign.ladder.name)
-    if above is None:
-        return None
-    outcome = GateOutcome.UNPROVEN
-    if between.held is not None and between.held >= above:
-        outcome = GateOutcome.PASSED
-    elif between.broke is not None and between.broke <= above:
-        outcome = GateOutcome.FAILED
-    return GateResult(above, campaign.ladder.text(above), outcome)
-
-
-def unit_of(ladder: Ladder) -> str:
-    """What the ladder's severities and doses are measured in: `s` or `share`."""
-    return "s" if ladder.kind == "latency" else "share"
-
-
 def _cleanliness(campaign: Campaign) -> Cleanliness:
     if campaign.stopped is None:
         return Cleanliness.UNKNOWN
@@ -128,36 +95,11 @@ def _cleanliness(campaign: Campaign) -> Cleanliness:
     return Cleanliness.NOT_CONFIRMED if left else Cleanliness.REMOVED
 
 
-def _bracket(campaign: Campaign, between: Bracket) -> BracketResult:
-    text = campaign.ladder.text
-    return BracketResult(
-        held=between.held,
-        broke=between.broke,
-        closed=between.closed,
-        confidence=between.confidence,
-        unit=unit_of(campaign.ladder),
-        held_text=None if between.held is None else text(between.held),
-        broke_text=None if between.broke is None else text(between.broke),
-    )
-
-
-def _arm(campaign: Campaign, verdict: Verdict) -> ArmResult:
-    return ArmResult(
-        verdict=verdict.kind,
-        severity=verdict.severity,
-        severity_text=campaign.ladder.text(verdict.severity),
-        samples=verdict.samples,
-        bad=_per_slo(campaign, verdict.bad),
-        measured=verdict.measured,
-        sentence=verdict.sentence,
-    )
-
-
 def _route(campaign: Campaign, route: Route, tally: Tally) -> RouteResult:
     phases = {
         str(phase): tally.bad_by_phase[phase] for phase in Phase if phase in tally.bad_by_phase
     }
-    bad = _per_slo(campaign, tally.bad)
+    bad = per_slo(campaign.slos, tally.bad)
     return RouteResult(route, tally.samples, bad, tally.any_bad, phases)
 
 
@@ -183,7 +125,7 @@ def _budget(campaign: Campaign, index: int, slo: SLO) -> BudgetResult:
 def exposure_result(campaign: Campaign, exposure: Exposure) -> ExposureResult:
     """One exposure of a campaign as it is reported."""
     started_s = campaign.header.now_s if campaign.header else exposure.started_s
-    ladder = campaign.facing(exposure.climb).ladder
+    ladder = campaign.ladders[exposure.climb].ladder
     return ExposureResult(
         n=exposure.n,
         ladder=ladder.name,
@@ -192,23 +134,11 @@ def exposure_result(campaign: Campaign, exposure: Exposure) -> ExposureResult:
         after_s=exposure.started_s - started_s,
         samples=exposure.samples,
         warmup=exposure.warmup,
-        bad=_per_slo(campaign, exposure.bad),
+        bad=per_slo(campaign.slos, exposure.bad),
         valid=exposure.validity.valid if exposure.validity else False,
         why=exposure.validity.why if exposure.validity else "still open",
         dose=exposure.dose or Dose(exposure.severity),
     )
-
-
-def _dose_at(campaign: Campaign, severity: float | None) -> Dose | None:
-    """The dose of the valid exposure with the most samples at one severity of the ladder faced."""
-    there = [
-        exposure
-        for exposure in campaign.exposures
-        if (exposure.climb, exposure.severity) == (campaign.face, severity)
-        and exposure.validity
-        and exposure.validity.valid
-    ]
-    return max(there, key=lambda exposure: exposure.samples).dose if there else None
 
 
 def _duration_s(campaign: Campaign) -> float:
@@ -223,7 +153,3 @@ def _duration_s(campaign: Campaign) -> float:
 def _all(campaign: Campaign) -> tuple[Exposure, ...]:
     """Every exposure, one that was left open included."""
     return (*campaign.exposures, *([campaign.current] if campaign.current else []))
-
-
-def _per_slo(campaign: Campaign, counts: Sequence[int]) -> Mapping[str, int]:
-    return {slo.name: count for slo, count in zip(campaign.slos, counts, strict=True)}

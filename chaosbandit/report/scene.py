@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chaosbandit.core.campaign import (
-    Campaign,
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.events import (
+    BlockRaised,
     Decided,
     Event,
     EvidenceExpired,
@@ -23,7 +24,6 @@ from chaosbandit.core.campaign import (
     WashedOut,
 )
 from chaosbandit.core.model import Expose, Phase, Purpose, Route
-from chaosbandit.core.slo import bad_flags
 
 
 class Stage(StrEnum):
@@ -35,6 +35,7 @@ class Stage(StrEnum):
     INJECTING = "injecting"
     WARMING_UP = "warming up"
     MEASURING = "measuring"
+    HOLDING = "holding"
     DRAINING = "draining"
     WASHING_OUT = "washing out"
     CLEANING = "verifying clean"
@@ -42,12 +43,15 @@ class Stage(StrEnum):
 
 
 # While these last, the variant is in place.
-DOSED = frozenset({Stage.INJECTING, Stage.WARMING_UP, Stage.MEASURING, Stage.DRAINING})
+DOSED = frozenset(
+    {Stage.INJECTING, Stage.WARMING_UP, Stage.MEASURING, Stage.HOLDING, Stage.DRAINING}
+)
 
 PURPOSES = {
     Purpose.SEARCH: "to find the edge",
     Purpose.HELD: "to show it holds",
     Purpose.BROKE: "to show it breaks",
+    Purpose.HOLD: "to show it stands",
 }
 
 
@@ -65,6 +69,7 @@ class Scene:
     seen: int = 0
     bad: int = 0  # bad in at least one SLO
     decision: int | None = None
+    stood_s: float = 0.0  # in this exposure, so far
 
 
 _STAGES = {
@@ -87,12 +92,12 @@ def watch(scene: Scene, event: Event, campaign: Campaign) -> Scene:
             return _decided(scene, event)
         case ExposureStarted():
             moved = replace(scene, stage=Stage.INJECTING, exposure=event.n, arm=event.arm)
-            return replace(moved, severity=event.severity, seen=0, bad=0)
+            return replace(moved, severity=event.severity, seen=0, bad=0, stood_s=0.0)
         case Observed():
             return _observed(scene, event, campaign)
         case WashedOut():
             return replace(scene, stage=Stage.WASHING_OUT)
-        case EvidenceExpired():
+        case BlockRaised() | EvidenceExpired():
             return scene
         case ExposureEnded():
             return Scene(Stage.CHOOSING, exposure=scene.exposure)
@@ -119,7 +124,7 @@ def _decided(scene: Scene, event: Decided) -> Scene:
 
 def _observed(scene: Scene, event: Observed, campaign: Campaign) -> Scene:
     canary = [sample for sample in event.samples if sample.route is Route.CANARY]
-    bad = sum(any(bad_flags(campaign.slos, sample)) for sample in canary)
+    bad = sum(any(sample.bad) for sample in canary)
     stage = _STAGES[event.phase]
     if event.phase is Phase.STEADY:
         return replace(scene, stage=stage, seen=scene.seen + len(canary), bad=scene.bad + bad)
@@ -131,4 +136,6 @@ def _observed(scene: Scene, event: Observed, campaign: Campaign) -> Scene:
         return scene
     seen = scene.seen + len(canary)
     stage = Stage.DRAINING if seen >= scene.wanted else Stage.MEASURING
-    return replace(scene, stage=stage, seen=seen, bad=scene.bad + bad)
+    stage = Stage.HOLDING if scene.purpose is Purpose.HOLD else stage  # batch after batch
+    stood_s = campaign.current.age_s if campaign.current else 0.0
+    return replace(scene, stage=stage, seen=seen, bad=scene.bad + bad, stood_s=stood_s)

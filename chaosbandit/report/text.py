@@ -6,19 +6,12 @@ Only the records are read here; numbers are never computed.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from chaosbandit.core.model import Dose, Phase, Route, VerdictKind
+from chaosbandit.core.model import Phase, Route
+from chaosbandit.report.ladder_text import basis_lines, dose_lines, undecided_lines
 from chaosbandit.report.phrases import count, duration, plural, share, window
-from chaosbandit.report.records import (
-    BudgetResult,
-    Cleanliness,
-    ExposureResult,
-    GateOutcome,
-    LadderResult,
-    Result,
-    RouteResult,
-)
+from chaosbandit.report.records import BudgetResult, Cleanliness, Result, RouteResult
 
 WIDTH = 100
 _KEY = 10  # columns of the keys: ` requests: `
@@ -30,35 +23,20 @@ _PHASES = {
     Phase.WASHOUT: "in wash-out",
 }
 _ROUTES = {Route.CANARY: "canary", Route.CONTROL: "control", Route.CHECK: "check"}
-_MOST_ARMS = 3
 _NARROWEST = 40
 
 
 def to_text(result: Result, width: int = WIDTH) -> str:
     """The final text: the answer, then a block of `key: value` lines, wrapped at `width`."""
-    lines = [result.answer]
-    if result.clean in _ALARMING:
-        lines = [*_alarm(result), result.answer]
+    lines = _alarm(result) if result.clean in _ALARMING else []
+    if result.control is not None:
+        lines += [f"{result.control.text[0].upper()}{result.control.text[1:]}.", ""]
+    lines += [*_wrapped(result.answer, width), ""]
     previous = ""
-    lines.append("")
     for key, value in _pairs(result):
         lines += _pair(key if key != previous else "", value, max(width, _NARROWEST))
         previous = key
     return "\n".join(lines) + "\n"
-
-
-def exposure_line(exposure: ExposureResult, unit: str, *, named: bool = False) -> str:
-    """One exposure in one line: `exposure 3: 190 ms, 120 requests, 1 bad (latency), ...`.
-
-    With `named` it says of which ladder: `exposure 3: slow-inventory 190 ms, ...`.
-    """
-    dose = f"{exposure.ladder} {exposure.severity_text}" if named else exposure.severity_text
-    parts = [dose, plural(exposure.samples, "request"), _bad_text(exposure.bad)]
-    if exposure.dose.delivered is not None or exposure.dose.felt is not None:
-        parts.append(_dose_text(exposure.dose, unit))
-    if not exposure.valid:
-        parts.append(f"void: {exposure.why}")
-    return f"exposure {exposure.n}: " + ", ".join(parts)
 
 
 def _alarm(result: Result) -> list[str]:
@@ -76,8 +54,10 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
         yield "stopped", result.stop_reason
     if result.next_step:
         yield "next", result.next_step
-    if not result.answered:
-        yield from (("found", line) for line in _undecided(result))
+    named = len(result.ladders) > 1
+    yield from basis_lines(result.ladders)
+    for ladder in result.ladders if not result.answered else ():
+        yield from undecided_lines(ladder, named=named)
     if result.requests:
         sent = ", ".join(_route_text(route) for route in result.requests)
         yield "requests", sent + (f", {result.lost:,} lost in flight" if result.lost else "")
@@ -85,14 +65,11 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
         yield "cut", _cut_text(result.connections_cut)
     for budget in result.budgets:
         yield "budget", _budget_text(budget)
-    named = len(result.ladders) > 1
     for ladder in result.ladders:
-        name = f"{ladder.ladder} " if named else ""
-        yield from (("dose", f"{name}{text}") for text in _doses(ladder))
+        yield from dose_lines(ladder, named=named)
     for ladder in result.ladders:
         if ladder.gate is not None:
-            outcome = _GATES[ladder.gate.outcome]
-            yield "gate", f"{ladder.ladder} > {ladder.gate.above_text}: {outcome}"
+            yield "gate", f"{ladder.ladder} > {ladder.gate.above_text}: {ladder.gate.why}"
     for warning in result.warnings:
         yield "warning", warning
     removed = result.clean is Cleanliness.REMOVED
@@ -103,11 +80,10 @@ def _pairs(result: Result) -> Iterator[tuple[str, str]]:
         yield "journal", result.journal
 
 
-_GATES = {
-    GateOutcome.PASSED: "passed",
-    GateOutcome.FAILED: "FAILED, it breaks at or below that",
-    GateOutcome.UNPROVEN: "NOT SHOWN, nothing that high is certified to hold",
-}
+def _wrapped(text: str, width: int) -> list[str]:
+    """A line a ladder, and more where one is long."""
+    lines = text.splitlines()
+    return [part for line in lines for part in textwrap.wrap(line, max(width, _NARROWEST))]
 
 
 def _pair(key: str, value: str, width: int) -> list[str]:
@@ -119,29 +95,6 @@ def _pair(key: str, value: str, width: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _undecided(result: Result) -> Iterator[str]:
-    """Of each ladder the arms without a verdict that were looked at most, mildest first."""
-    several = len(result.ladders) > 1
-    for ladder in result.ladders:
-        if several and ladder.bracket.closed:
-            continue
-        open_arms = [a for a in ladder.arms if a.verdict is VerdictKind.UNKNOWN and a.samples]
-        most = sorted(open_arms, key=lambda arm: -arm.samples)[:_MOST_ARMS]
-        name = f"{ladder.ladder} " if several else ""
-        yield from (f"{name}{arm.sentence}" for arm in sorted(most, key=lambda arm: arm.severity))
-
-
-def _doses(ladder: LadderResult) -> Iterator[str]:
-    """What arrived and was felt at the two ends of the bracket."""
-    between = ladder.bracket
-    for end, at, dose in (
-        ("held", between.held_text, ladder.dose_held),
-        ("broke", between.broke_text, ladder.dose_broke),
-    ):
-        if dose is not None:
-            yield f"{end} at {at}: {_dose_text(dose, between.unit)}"
 
 
 def _route_text(route: RouteResult) -> str:
@@ -158,12 +111,6 @@ def _cut_text(connections: int | None) -> str:
     return f"{plural(connections, 'connection')} by us"
 
 
-def _bad_text(bad: Mapping[str, int]) -> str:
-    """`none bad`, `3 bad (latency)`, `3 bad (availability), 4 bad (latency)`."""
-    found = [f"{number:,} bad ({name})" for name, number in bad.items() if number]
-    return ", ".join(found) or "none bad"
-
-
 def _budget_text(budget: BudgetResult) -> str:
     text = (
         f"{budget.slo} {budget.spent:,} of {budget.allowed:,} bad, "
@@ -174,23 +121,6 @@ def _budget_text(budget: BudgetResult) -> str:
         blamed = f"{count(above)} above control, " if above < budget.spent else ""
         text += f" ({blamed}burn rate {budget.burn_rate:.2g})"
     return text
-
-
-def _dose_text(dose: Dose, unit: str) -> str:
-    if unit == "share":
-        known = dose.felt if dose.felt is not None else dose.delivered
-        return "not measured" if known is None else f"{share(known)} of requests broken"
-    delivered = "delivery not measured" if dose.delivered is None else _signed(dose.delivered)
-    felt = "effect not measured" if dose.felt is None else _signed(dose.felt)
-    return ", ".join(
-        value if "not measured" in value else f"{value} {word}"
-        for value, word in ((delivered, "delivered"), (felt, "felt"))
-    )
-
-
-def _signed(difference_s: float) -> str:
-    """Differences of medians may fall below zero by noise."""
-    return duration(difference_s) if difference_s >= 0 else f"-{duration(-difference_s)}"
 
 
 def _took(result: Result) -> str:

@@ -6,6 +6,7 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLO, ErrorBudget
 from chaosbandit.scenario import shape
+from chaosbandit.scenario.doses import LadderKeys
 
 
 def scenario_of(document: shape.Document) -> Scenario:
@@ -23,7 +24,7 @@ def scenario_of(document: shape.Document) -> Scenario:
         traffic=_traffic(document.traffic),
         slos=tuple(SLO(slo.name, slo.good, slo.objective) for slo in document.slos),
         budget=ErrorBudget(budget.window, budget.requests, budget.spend),
-        ladders=tuple(_ladder(ladder, document.search) for ladder in document.ladders),
+        ladders=tuple(_ladder(ladder, document) for ladder in document.ladders),
         search=_search(document.search),
         guardrails=_guardrails(document.guardrails),
         timing=_timing(document.timing),
@@ -45,19 +46,11 @@ def _traffic(keys: shape.TrafficKeys) -> Traffic:
     )
 
 
-def _ladder(
-    keys: shape.LatencyLadderKeys | shape.ErrorsLadderKeys, search: shape.SearchKeys
-) -> Ladder:
-    return Ladder(
-        name=keys.name,
-        proxy=keys.proxy,
-        kind=keys.toxic,
-        mild=keys.mild,
-        harsh=keys.harsh,
-        resolution=search.resolution,
-        jitter=keys.jitter if isinstance(keys, shape.LatencyLadderKeys) else 0.0,
-        stream=keys.stream,
-    )
+def _ladder(keys: LadderKeys, document: shape.Document) -> Ladder:
+    """A gate is a severity of its ladder, so that it can be decided either way."""
+    gate, resolution = document.require.get(keys.name), document.search.resolution
+    bound = None if gate is None else gate.value
+    return Ladder(keys.name, keys.proxy, keys.dose(), keys.mild, keys.harsh, resolution, bound)
 
 
 def _search(keys: shape.SearchKeys) -> Search:
@@ -65,6 +58,8 @@ def _search(keys: shape.SearchKeys) -> Search:
         policy=keys.policy,
         confidence=keys.confidence,
         resolution=keys.resolution,
+        hold_s=keys.hold,
+        stop=keys.stop,
         escalation=keys.escalation,
         cost_of_bad=keys.cost_of_bad,
         block=keys.block,
@@ -78,7 +73,7 @@ def _search(keys: shape.SearchKeys) -> Search:
 def _guardrails(keys: shape.GuardrailKeys) -> Guardrails:
     return Guardrails(
         max_severity=keys.max_severity.value if keys.max_severity else None,
-        max_severity_kind=keys.max_severity.kind if keys.max_severity else None,
+        max_severity_unit=keys.max_severity.unit if keys.max_severity else None,
         max_exposure_s=keys.max_exposure,
         abort_if_bad_in_a_row=keys.abort_if_bad_in_a_row,
         max_unresolved=keys.max_unresolved,

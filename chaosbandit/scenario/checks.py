@@ -6,29 +6,18 @@ twice. Quoted values come from the file's own text through `shown`, never from a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from chaosbandit.core.slo import SLO, ErrorBudget
-from chaosbandit.scenario.shape import Document, ErrorsLadderKeys, LadderKeys
+from chaosbandit.core.scenario import BRACKET, GATE
+from chaosbandit.scenario import affordable
+from chaosbandit.scenario.affordable import Check
+from chaosbandit.scenario.doses import LadderKeys
+from chaosbandit.scenario.finding import Finding, Shown
+from chaosbandit.scenario.shape import Document
 from chaosbandit.scenario.spelling import Amount, did_you_mean
 from chaosbandit.scenario.tree import Path
 
 NAMED = 10  # names a message lists
-
-Shown = Callable[[Path], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Where something else was wanted, and what."""
-
-    path: Path
-    wanted: str
-    key: bool = False  # the key itself is at fault
-
-
-Check = Callable[[Document, Shown], Iterator[Finding]]
 
 
 def findings(document: Document, refused: set[str], shown: Shown) -> Iterator[Finding]:
@@ -98,40 +87,26 @@ def _ladder_has_proxy(document: Document, shown: Shown) -> Iterator[Finding]:
             yield Finding(path, f"one of the proxies above: {some}{guess}")
 
 
-def _errors_are_drawn_afresh(document: Document, shown: Shown) -> Iterator[Finding]:
-    why = (
-        "connections that are drawn die and the others survive in the pool, so the fault fades "
-        "while it is measured"
-    )
-    topology = document.topology
+def _doses_fit_the_path(document: Document, shown: Shown) -> Iterator[Finding]:
     for index, ladder in enumerate(document.ladders):
-        if not isinstance(ladder, ErrorsLadderKeys):
-            continue
-        if not topology.allows_errors:
-            wanted = (
-                f"`latency` in `{topology.name}`; `errors` needs `edge`: behind a service's pool "
-                f"{why}"
-            )
-            yield Finding(("ladders", index, "toxic"), wanted)
-        elif document.traffic.connections != "per-request":
-            wanted = f"`per-request` with a ladder of errors: with kept connections {why}"
-            yield Finding(("traffic", "connections"), wanted)
+        yield from ladder.refused(index, document.topology, document.traffic.connections)
 
 
 def _severity_is_on_ladder(document: Document, shown: Shown) -> Iterator[Finding]:
     path, amount = ("guardrails", "max_severity"), document.guardrails.max_severity
     if amount is None:
         return
-    meant = [(n, one) for n, one in enumerate(document.ladders) if one.toxic == amount.kind]
+    meant = [(n, one) for n, one in enumerate(document.ladders) if _measures(one, amount)]
     if not meant:
-        yield Finding(path, _unit(document.ladders[0].toxic))
+        yield Finding(path, _unit(document.ladders[0]))
     elif any(amount.value < ladder.mild for _, ladder in meant) or all(
         amount.value > ladder.harsh for _, ladder in meant
     ):
         spans = " and of ".join(_span(shown, index) for index, _ in meant)
         yield Finding(path, f"a severity of the ladder: {spans}")
-    elif amount.kind == "latency" and not round(amount.value * 1000, 6).is_integer():
-        yield Finding(path, "whole milliseconds")
+    else:
+        inexact = (ladder.inexact(amount.value) for _, ladder in meant)
+        yield from (Finding(path, wanted) for wanted in {*inexact} if wanted is not None)
 
 
 def _gates_can_be_answered(document: Document, shown: Shown) -> Iterator[Finding]:
@@ -144,65 +119,36 @@ def _gates_can_be_answered(document: Document, shown: Shown) -> Iterator[Finding
         if ladder is None:
             guess = did_you_mean(name, tuple(shown(p).strip("`") for p in _names(known)))
             yield Finding(path, f"the name of a ladder{guess}", key=True)
-        elif gate.kind != ladder.toxic:
-            yield Finding(path, _unit(ladder.toxic))
+        elif not _measures(ladder, gate):
+            yield Finding(path, _unit(ladder))
         elif not ladder.mild <= gate.value < _harshest(ladder, cap):
             span = _span(shown, known.index(name))
             wanted = f"a gate the search can answer: {span}, below `to` and `max_severity`"
             yield Finding(path, wanted)
 
 
-def _bounds_below_timeout(document: Document, shown: Shown) -> Iterator[Finding]:
-    for index, slo in enumerate(document.slos):
-        bound_s = slo.good.latency_s
-        if bound_s is not None and bound_s >= document.traffic.timeout:
-            wanted = (
-                f"a latency bound below traffic.timeout ({shown(('traffic', 'timeout'))}): "
-                "slower answers are never seen"
-            )
-            yield Finding(("slos", index, "good"), wanted)
-
-
-def _budget_leaves_something(document: Document, shown: Shown) -> Iterator[Finding]:
-    keys = document.budget
-    budget = ErrorBudget(keys.window, keys.requests, keys.spend)
-    for index, keys_of_slo in enumerate(document.slos):
-        slo = SLO(keys_of_slo.name, keys_of_slo.good, keys_of_slo.objective)
-        if budget.allowed(slo) > 0:
-            continue
-        requests, spend = shown(("budget", "requests")), shown(("budget", "spend"))
-        objective = shown(("slos", index, "objective"))
-        product = keys.requests * slo.bad_ratio * keys.spend
-        wanted = (
-            f"room for one bad sample of slos[{index}]: requests {requests} x (1 - objective "
-            f"{objective}) x spend {spend} is {product:.2g}, less than 1"
-        )
-        yield Finding(("budget", "requests"), wanted)
-
-
-def _exposure_outlives_warmup(document: Document, shown: Shown) -> Iterator[Finding]:
-    timing, traffic = document.timing, document.traffic
-    by_count_s = timing.warmup_samples / traffic.rate
-    warmup_s = max(timing.warmup, by_count_s)
-    if warmup_s + traffic.timeout < document.guardrails.max_exposure:
-        return
-    first = "warmup" if timing.warmup >= by_count_s else "warmup_samples at traffic.rate"
-    yield Finding(
-        ("guardrails", "max_exposure"),
-        f"more than the warm-up ({first}) and one traffic.timeout together, or nothing is measured",
-    )
+def _gates_end_the_search(document: Document, shown: Shown) -> Iterator[Finding]:
+    names = [ladder.name for ladder in document.ladders if ladder.name not in document.require]
+    if document.search.stop == GATE and names:
+        some = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        wanted = f"{BRACKET}, or a gate in `require` for every ladder: there is none for {some}"
+        yield Finding(("search", "stop"), wanted)
 
 
 def _span(shown: Shown, ladder: int) -> str:
     return f"{shown(('ladders', ladder, 'from'))} to {shown(('ladders', ladder, 'to'))}"
 
 
-def _unit(toxic: str) -> str:
-    return "a duration, as the ladder's" if toxic == "latency" else "a share, as the ladder's"
+def _measures(ladder: LadderKeys, amount: Amount) -> bool:
+    return ladder.dose().unit == amount.unit
+
+
+def _unit(ladder: LadderKeys) -> str:
+    return f"{ladder.noun}, as the ladder's"
 
 
 def _harshest(ladder: LadderKeys, cap: Amount | None) -> float:
-    return min(ladder.harsh, cap.value) if cap and cap.kind == ladder.toxic else ladder.harsh
+    return min(ladder.harsh, cap.value) if cap and _measures(ladder, cap) else ladder.harsh
 
 
 def _names(known: Sequence[str]) -> Iterator[Path]:
@@ -216,10 +162,9 @@ CHECKS: dict[Check, tuple[str, ...]] = {
     _names_once: ("slos", "ladders"),
     _ladders_share_proxy: ("topology", "ladders"),
     _ladder_has_proxy: ("ladders", "proxies"),
-    _errors_are_drawn_afresh: ("topology", "traffic", "ladders"),
+    _doses_fit_the_path: ("topology", "traffic", "ladders"),
     _severity_is_on_ladder: ("ladders", "guardrails"),
     _gates_can_be_answered: ("ladders", "guardrails", "require"),
-    _bounds_below_timeout: ("slos", "traffic"),
-    _budget_leaves_something: ("slos", "budget"),
-    _exposure_outlives_warmup: ("guardrails", "timing", "traffic"),
+    _gates_end_the_search: ("ladders", "search", "require"),
+    **affordable.CHECKS,
 }

@@ -11,10 +11,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 
 from chaosbandit.core import policies, topology
+from chaosbandit.core.scenario import BRACKET, GATE
 from chaosbandit.core.slo import SLI
 from chaosbandit.faults import fault
 from chaosbandit.scenario import addresses, conditions, spelling
-from chaosbandit.scenario.spelling import Amount, WantedError
+from chaosbandit.scenario.spelling import WantedError
 
 SAFE_METHODS = ("GET", "HEAD")
 METHODS = (*SAFE_METHODS, "DELETE", "OPTIONS", "PATCH", "POST", "PUT")
@@ -44,11 +45,13 @@ def reads(
     return PlainValidator(validate)
 
 
-def _text(pattern: str) -> WithJsonSchema:
+def text(pattern: str) -> WithJsonSchema:
+    """Text of a pattern, for editors."""
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
-def _either(kind: dict[str, Any], pattern: str) -> WithJsonSchema:
+def either(kind: dict[str, Any], pattern: str) -> WithJsonSchema:
+    """That, or text of a pattern, for editors."""
     return WithJsonSchema({"anyOf": [kind, {"type": "string", "pattern": pattern}]})
 
 
@@ -56,25 +59,20 @@ def _words(*known: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "enum": list(known)})
 
 
-# Editors cannot expand variables: whatever contains one is fine for them.
-def _or_variable(pattern: str) -> str:
+def or_variable(pattern: str) -> str:
+    """Editors cannot expand variables: whatever contains one is fine for them."""
     return rf"{pattern}|\$\{{"
 
 
-_DURATION = _text(_or_variable(spelling.DURATION_PATTERN))
-_RATE = _text(_or_variable(spelling.RATE_PATTERN))
-_NAME = _text(_or_variable(spelling.NAME_PATTERN))
-_ADDRESS = _text(_or_variable(addresses.HOST_PORT_PATTERN))
-_URL = _text(_or_variable(addresses.URL_PATTERN))
-_SHARE = _either(
-    {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, _or_variable(spelling.SHARE_PATTERN)
-)
-_WHOLE = _either({"type": "integer"}, _or_variable(spelling.WHOLE_PATTERN))
-_NUMBER = _either({"type": "number"}, r"\$\{")
-_SEVERITY = _either(
-    {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-    _or_variable(f"{spelling.DURATION_PATTERN}|{spelling.SHARE_PATTERN}"),
-)
+DURATION = text(or_variable(spelling.DURATION_PATTERN))
+_RATE = text(or_variable(spelling.RATE_PATTERN))
+_NAME = text(or_variable(spelling.NAME_PATTERN))
+_ADDRESS = text(or_variable(addresses.HOST_PORT_PATTERN))
+_URL = text(or_variable(addresses.URL_PATTERN))
+FRACTION = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+SHARE = either(FRACTION, or_variable(spelling.SHARE_PATTERN))
+_WHOLE = either({"type": "integer"}, or_variable(spelling.WHOLE_PATTERN))
+_NUMBER = either({"type": "number"}, r"\$\{")
 
 
 def _seconds(low: float, high: float, words: str) -> PlainValidator:
@@ -95,10 +93,6 @@ def _policy(value: object) -> str:
 
 def _topology(value: object) -> topology.Topology:
     return topology.topology(spelling.one_of(*topology.TOPOLOGIES)(value))
-
-
-def _whole_ms(seconds: float) -> bool:
-    return MS <= seconds <= 10 * MINUTE and round(seconds * 1000, 6).is_integer()
 
 
 Version = Annotated[
@@ -128,19 +122,19 @@ Bypass = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": _or_variable(addresses.URL_PATTERN)},
+                {"type": "string", "pattern": or_variable(addresses.URL_PATTERN)},
                 {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
             ]
         }
     ),
 ]
 FreezePlace = Annotated[
-    str, reads(addresses.freeze), _text(_or_variable("^/|" + addresses.URL_PATTERN))
+    str, reads(addresses.freeze), text(or_variable("^/|" + addresses.URL_PATTERN))
 ]
 Freeze = tuple[FreezePlace, ...]
 ControlUrl = Annotated[str | None, reads(addresses.numbered_url), _URL]
 Toxiproxy = Annotated[
-    str, reads(addresses.toxiproxy), _text(_or_variable("^embedded$|" + addresses.URL_PATTERN))
+    str, reads(addresses.toxiproxy), text(or_variable("^embedded$|" + addresses.URL_PATTERN))
 ]
 Topology = Annotated[topology.Topology, reads(_topology), _words(*topology.TOPOLOGIES)]
 Method = Annotated[str, reads(spelling.one_of(*METHODS)), _words(*METHODS)]
@@ -152,6 +146,7 @@ Connections = Annotated[
 Stream = Annotated[
     str, reads(spelling.one_of("downstream", "upstream")), _words("downstream", "upstream")
 ]
+Stop = Annotated[str, reads(spelling.one_of(BRACKET, GATE)), _words(BRACKET, GATE)]
 Policy = Annotated[str, reads(_policy), _NAME]
 HeaderName = Annotated[
     str, reads(addresses.header_name), WithJsonSchema({"type": "string", "minLength": 1})
@@ -160,7 +155,7 @@ HeaderValue = Annotated[
     str, reads(addresses.header_value), WithJsonSchema({"type": "string", "minLength": 1})
 ]
 Condition = Annotated[
-    SLI, reads(conditions.condition), _text(_or_variable(conditions.CONDITION_PATTERN))
+    SLI, reads(conditions.condition), text(or_variable(conditions.CONDITION_PATTERN))
 ]
 
 Rate = Annotated[
@@ -168,24 +163,13 @@ Rate = Annotated[
     reads(spelling.rate, lambda found: 0.1 <= found <= 2000, "a rate from 6/min to 2000/s"),
     _RATE,
 ]
-Timeout = Annotated[float, _seconds(10 * MS, 5 * MINUTE, "from 10ms to 5m"), _DURATION]
-Window = Annotated[float, _seconds(HOUR, 366 * DAY, "from 1h to 366d"), _DURATION]
-SearchTime = Annotated[float, _seconds(1, 7 * DAY, "from 1s to 7d"), _DURATION]
-ExposureTime = Annotated[float, _seconds(1, HOUR, "from 1s to 1h"), _DURATION]
-Warmup = Annotated[float, _seconds(0, 5 * MINUTE, "from 0s to 5m"), _DURATION]
-Washout = Annotated[float, _seconds(1, 10 * MINUTE, "from 1s to 10m"), _DURATION]
-Latency = Annotated[
-    float,
-    reads(spelling.duration, _whole_ms, "a latency from 1ms to 10m in whole milliseconds"),
-    _DURATION,
-]
-
-ErrorShare = Annotated[
-    float,
-    reads(spelling.share, lambda found: 1e-6 <= found <= 1, "a share from 0.0001% to 100%"),
-    _SHARE,
-]
-Jitter = Annotated[float, reads(spelling.share), _SHARE]
+Timeout = Annotated[float, _seconds(10 * MS, 5 * MINUTE, "from 10ms to 5m"), DURATION]
+Window = Annotated[float, _seconds(HOUR, 366 * DAY, "from 1h to 366d"), DURATION]
+SearchTime = Annotated[float, _seconds(1, 7 * DAY, "from 1s to 7d"), DURATION]
+ExposureTime = Annotated[float, _seconds(1, HOUR, "from 1s to 1h"), DURATION]
+HoldTime = Annotated[float, _seconds(0, HOUR, "from 0s to 1h"), DURATION]
+Warmup = Annotated[float, _seconds(0, 5 * MINUTE, "from 0s to 5m"), DURATION]
+Washout = Annotated[float, _seconds(1, 10 * MINUTE, "from 1s to 10m"), DURATION]
 Objective = Annotated[
     float,
     reads(
@@ -193,24 +177,22 @@ Objective = Annotated[
         lambda found: 0 < found < 1,
         "a share above 0% and below 100%: a perfect objective leaves no error budget",
     ),
-    _SHARE,
+    SHARE,
 ]
 Spend = Annotated[
-    float, reads(spelling.share, lambda found: found > 0, "a share above 0% up to 100%"), _SHARE
+    float, reads(spelling.share, lambda found: found > 0, "a share above 0% up to 100%"), SHARE
 ]
 ControlShare = Spend
 Confidence = Annotated[
     float,
     reads(spelling.share, lambda found: 0.5 <= found < 1, "a share from 50% to below 100%"),
-    _SHARE,
+    SHARE,
 ]
 Resolution = Annotated[
     float,
     reads(spelling.share, lambda found: 0.01 <= found <= 1, "a share from 1% to 100%"),
-    _SHARE,
+    SHARE,
 ]
-Severity = Annotated[Amount | None, reads(spelling.amount), _SEVERITY]
-Gate = Annotated[Amount, reads(spelling.gate), _text(_or_variable(r"^>[^=]"))]
 
 Escalation = Annotated[
     float,

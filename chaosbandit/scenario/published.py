@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from chaosbandit.scenario.doses import LADDERS
 from chaosbandit.scenario.shape import Document
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -66,8 +67,7 @@ def _sections(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[
         "TrafficKeys": "traffic",
         "SloKeys": "slos[]",
         "BudgetKeys": "budget",
-        "LatencyLadderKeys": "ladders[] with toxic: latency",
-        "ErrorsLadderKeys": "ladders[] with toxic: errors",
+        **{keys.__name__: f"ladders[] with toxic: {toxic}" for toxic, keys in LADDERS.items()},
         "SearchKeys": "search",
         "GuardrailKeys": "guardrails",
         "TimingKeys": "timing",

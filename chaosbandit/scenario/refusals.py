@@ -11,13 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from chaosbandit.scenario import shape
+from chaosbandit.scenario.doses import ASSUMED, LADDERS
 from chaosbandit.scenario.spelling import WantedError, did_you_mean
 from chaosbandit.scenario.tree import Path, Tree, printable
 
-TAGS: dict[str, type[BaseModel]] = {
-    "latency": shape.LatencyLadderKeys,
-    "errors": shape.ErrorsLadderKeys,
-}
 SECTIONS: dict[str, type[BaseModel]] = {
     "proxies": shape.ProxyKeys,
     "traffic": shape.TrafficKeys,
@@ -41,7 +38,7 @@ def path_of(error: Mapping[str, Any]) -> Path:
     """The path of an error in the file: without pydantic's own marks."""
     path: Path = error["loc"]
     if path[:1] == ("ladders",) and len(path) > 2:
-        path = (*path[:2], *path[3:])  # the third part names the kind of ladder
+        path = (*path[:2], *path[3:])  # the third part names the dose
     if _is_about_a_name(error):
         path = path[:-1]
     if error["type"].startswith("union_tag"):
@@ -102,7 +99,7 @@ def _model_at(path: Path, tree: Tree) -> type[BaseModel] | None:
             return shape.Document
         case ("ladders", int(index)):
             toxic = tree.values.get(("ladders", index, "toxic"))
-            return TAGS.get(toxic.shown.strip("`") if toxic else "", shape.LatencyLadderKeys)
+            return LADDERS.get(toxic.shown.strip("`") if toxic else "", ASSUMED)
         case ("proxies" | "slos" as name, _) | (str(name),):
             return SECTIONS.get(name)
     return None
@@ -123,7 +120,7 @@ def _instead_of(path: Path, tree: Tree) -> str:
 
 
 def _homes(name: str) -> Iterator[str]:
-    sections: dict[str, type[BaseModel]] = {**SECTIONS, "ladders": shape.LatencyLadderKeys}
+    sections: dict[str, type[BaseModel]] = {**SECTIONS, "ladders": ASSUMED}
     return (section for section, model in sections.items() if name in _fields(model))
 
 
@@ -132,7 +129,8 @@ def _meaning(path: Path, tree: Tree) -> str:
     if field is None:
         return "what scenarios/REFERENCE.md says of this key"
     if path[-1] == "toxic":
-        return f"one of {', '.join(TAGS)}{did_you_mean(_word(path, tree), tuple(TAGS))}"
+        known = tuple(LADDERS)
+        return f"one of {', '.join(known)}{did_you_mean(_word(path, tree), known)}"
     example = f", such as {field.examples[0]}" if field.examples else ""
     return f"this key{example}: {(field.description or '').rstrip('.')}"
 

@@ -6,32 +6,20 @@ in common is checked in `checks`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from chaosbandit.scenario import fields as f
+from chaosbandit.scenario.doses import LADDERS, LadderKeys
+from chaosbandit.scenario.keys import Keys, key, section
+from chaosbandit.scenario.severities import Gate, Severity
 from chaosbandit.scenario.spelling import WantedError
 
 
-def key(meaning: str, example: object, default: Any = ..., alias: str | None = None) -> Any:
-    """A key with a line for the reference; without a default it is required."""
-    given = default is not None and default is not ...
-    return Field(
-        default, description=meaning, examples=[example], validate_default=given, alias=alias
-    )
-
-
-def section(meaning: str, default_factory: Any) -> Any:
-    """A section that may be left out: all its keys have defaults."""
-    return Field(default_factory=default_factory, description=meaning)
-
-
-class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class ProxyKeys(_Keys):
+class ProxyKeys(Keys):
     """A dependency's proxy."""
 
     upstream: f.Address = key("Where the dependency really is.", "127.0.0.1:9001")
@@ -62,7 +50,7 @@ class ProxyKeys(_Keys):
         return self
 
 
-class TrafficKeys(_Keys):
+class TrafficKeys(Keys):
     """The requests that stand for the users'."""
 
     url: f.NumberedUrl = key(
@@ -103,7 +91,7 @@ class TrafficKeys(_Keys):
         return self
 
 
-class SloKeys(_Keys):
+class SloKeys(Keys):
     """What must hold for users."""
 
     name: f.Name = key("Its name in verdicts and reports; each once.", "availability")
@@ -115,7 +103,7 @@ class SloKeys(_Keys):
     objective: f.Objective = key("The share of requests that must be good.", "99.9%")
 
 
-class BudgetKeys(_Keys):
+class BudgetKeys(Keys):
     """The users' error budget and how much of it a run may spend."""
 
     window: f.Window = key("The window the objectives are kept over.", "7d", "30d")
@@ -123,51 +111,13 @@ class BudgetKeys(_Keys):
     spend: f.Spend = key("The share of the window's error budget this run may spend.", "1%", "5%")
 
 
-class BothLadderKeys(_Keys):
-    """What ladders of every kind have."""
-
-    name: f.Name = key("Its name in verdicts, reports and `require`.", "slow-inventory")
-    proxy: f.Name = key("The proxy it injects into.", "inventory")
-    stream: f.Stream = key(
-        "The direction that is hurt: `downstream` are the answers, `upstream` the requests.",
-        "upstream",
-        "downstream",
-    )
+if TYPE_CHECKING:
+    AnyLadder = LadderKeys
+else:
+    AnyLadder = Annotated[reduce(or_, LADDERS.values()), Field(discriminator="toxic")]
 
 
-class LatencyLadderKeys(BothLadderKeys):
-    """Answers come later and later."""
-
-    toxic: Literal["latency"] = key("The fault: every chunk of data is delayed.", "latency")
-    vary: Literal["latency"] = key("What grows from step to step.", "latency", "latency")
-    mild: f.Latency = key("The mildest latency that is tried.", "1ms", alias="from")
-    harsh: f.Latency = key("The harshest latency that may be tried.", "10s", alias="to")
-    jitter: f.Jitter = key("Random variation, as a share of the latency.", "10%", "0%")
-
-    @model_validator(mode="after")
-    def _grows(self) -> LatencyLadderKeys:
-        _check_order(self.mild, self.harsh)
-        return self
-
-
-class ErrorsLadderKeys(BothLadderKeys):
-    """More and more connections are closed at their first byte."""
-
-    toxic: Literal["errors"] = key("The fault: connections are closed.", "errors")
-    vary: Literal["share"] = key("What grows from step to step.", "share", "share")
-    mild: f.ErrorShare = key("The smallest share of connections hurt.", "0.1%", alias="from")
-    harsh: f.ErrorShare = key("The largest share of connections hurt.", "50%", alias="to")
-
-    @model_validator(mode="after")
-    def _grows(self) -> ErrorsLadderKeys:
-        _check_order(self.mild, self.harsh)
-        return self
-
-
-LadderKeys = Annotated[LatencyLadderKeys | ErrorsLadderKeys, Field(discriminator="toxic")]
-
-
-class SearchKeys(_Keys):
+class SearchKeys(Keys):
     """How to look and how sure to be."""
 
     policy: f.Policy = key("Who decides what is tried next.", "certify", "certify")
@@ -176,7 +126,19 @@ class SearchKeys(_Keys):
         "How narrow the bracket must be: 10% ends at 190 ms to 209 ms.", "5%", "10%"
     )
     escalation: f.Escalation = key(
-        "Never try more than the highest severity believed to hold, times this.", 1.5, 2
+        "Never try more than the highest severity believed to hold, times this.", 2, 1.5
+    )
+    hold: f.HoldTime = key(
+        "How long a severity must be borne in one exposure before it is said to hold; `0s`: as "
+        "long as its samples take.",
+        "1m",
+        "15s",
+    )
+    stop: f.Stop = key(
+        "When there is an answer: `bracket`, once the breaking point is between two severities a "
+        "resolution apart; `gate`, once every gate of `require` has held or failed.",
+        "gate",
+        "bracket",
     )
     cost_of_bad: f.CostOfBad = key(
         "How many samples it is worth to avoid one bad sample; 0 finishes soonest.", 10, 0
@@ -203,10 +165,10 @@ class SearchKeys(_Keys):
     )
 
 
-class GuardrailKeys(_Keys):
+class GuardrailKeys(Keys):
     """What may never be exceeded."""
 
-    max_severity: f.Severity = key(
+    max_severity: Severity = key(
         "Never inject more than this on ladders of its kind (latency for a duration, errors for a "
         "share); left out, each ladder's `to` is the limit.",
         "2s",
@@ -230,12 +192,12 @@ class GuardrailKeys(_Keys):
     )
 
 
-class TimingKeys(_Keys):
+class TimingKeys(Keys):
     """The fixed parts of an exposure."""
 
-    warmup: f.Warmup = key("Time after injection whose samples prove nothing.", "3s", "1s")
+    warmup: f.Warmup = key("Time after injection whose samples prove nothing.", "3s", "0.3s")
     warmup_samples: f.WarmupSamples = key(
-        "The same in samples; the longer of the two counts.", 50, 20
+        "The same in samples; the longer of the two counts.", 50, 5
     )
     washout: f.Washout = key("The longest wait for normal answers after a removal.", "30s", "15s")
     steady_samples: f.SteadySamples = key(
@@ -243,7 +205,7 @@ class TimingKeys(_Keys):
     )
 
 
-class Document(_Keys):
+class Document(Keys):
     """A chaosbandit scenario."""
 
     version: f.Version = key("The version of this format.", 1)
@@ -268,7 +230,7 @@ class Document(_Keys):
         min_length=1, max_length=20, description="What must hold for users."
     )
     budget: BudgetKeys = Field(description="The error budget and the part a run may spend.")
-    ladders: list[LadderKeys] = Field(
+    ladders: list[AnyLadder] = Field(
         min_length=1,
         max_length=20,
         description="What is made worse. Several ladders share one budget and one search, which "
@@ -277,15 +239,10 @@ class Document(_Keys):
     search: SearchKeys = section("How to look and how sure to be.", SearchKeys)
     guardrails: GuardrailKeys = section("What may never be exceeded.", GuardrailKeys)
     timing: TimingKeys = section("The fixed parts of an exposure.", TimingKeys)
-    require: dict[f.Name, f.Gate] = Field(
+    require: dict[f.Name, Gate] = Field(
         default_factory=dict,
         max_length=20,
         description="Gates: exit 3 when a ladder's breaking point is not above this.",
         examples=[{"slow-inventory": "> 150ms"}],
     )
     seed: f.Seed = key("Makes every random choice repeatable.", 7, None)
-
-
-def _check_order(mild: float, harsh: float) -> None:
-    if not mild < harsh:
-        raise WantedError("more than `from`: a ladder leads from mild to harsh", at=("to",))

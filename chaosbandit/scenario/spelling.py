@@ -48,9 +48,9 @@ class WantedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A severity whose ladder is not known yet: seconds (`latency`) or a share (`errors`)."""
+    """A severity whose ladder is not known yet, in the unit its writer chose."""
 
-    kind: str
+    unit: str  # as doses have it
     value: float
 
 
@@ -148,23 +148,6 @@ def did_you_mean(found: object, known: tuple[str, ...]) -> str:
     words = {word.lower(): word for word in known}
     near = get_close_matches(str(found)[:LONGEST].lower(), words, n=1)
     return f" (did you mean `{words[near[0]]}`?)" if near else ""
-
-
-def amount(value: object) -> Amount:
-    """A severity in the unit its writer chose; whether it fits the ladder is checked later."""
-    if isinstance(value, str) and _matches(DURATION_PATTERN, value):
-        return Amount("latency", duration(value))
-    try:
-        return Amount("errors", share(value))
-    except WantedError:
-        raise WantedError("a severity, such as 2s (latency) or 10% (errors)") from None
-
-
-def gate(value: object) -> Amount:
-    """What must be held, from `> 150ms`."""
-    if not isinstance(value, str) or not value.startswith(">") or value.startswith(">="):
-        raise WantedError('a severity to exceed, in quotes, such as "> 150ms" or "> 2%"')
-    return amount(value[1:].strip())
 
 
 def _matches(pattern: str, text: str) -> bool:

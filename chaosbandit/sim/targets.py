@@ -26,6 +26,7 @@ class Asked:
     severity: float
     now_s: float
     in_flight: int  # canary requests already waiting for an answer
+    age_s: float = 0.0  # since this dose was injected
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,46 @@ def independent(response: Response) -> Failing:
 def deployed(at_s: float, before: Failing, after: Failing) -> Failing:
     """A deploy in mid-run: another version of the service answers from then on."""
     return lambda asked, drawn: (before if asked.now_s < at_s else after)(asked, drawn)
+
+
+def setting_in(after_s: float, later: Failing, before: Failing) -> Failing:
+    """A dose that is borne for a while: pools empty and queues fill before requests fail."""
+    return lambda asked, drawn: (before if asked.age_s < after_s else later)(asked, drawn)
+
+
+def during(spells: Callable[[Asked], bool], then: Failing, otherwise: Failing) -> Failing:
+    """Spells of another kind: stalls of a machine, by the clock or by how long a dose stands."""
+    return lambda asked, drawn: (then if spells(asked) else otherwise)(asked, drawn)
+
+
+def always(asked: Asked, drawn: float) -> bool:
+    """Every request fails."""
+    return True
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Trips after `row` failures in a row and then answers nothing for `open_s`, dose or not.
+
+    `deadly` trips it at once; with infinite `open_s` that is a service that dies for good.
+    """
+
+    failing: Failing
+    open_s: float
+    row: int = 5
+    deadly: Callable[[float], bool] = lambda severity: False
+    open_until_s: float = -math.inf
+    _failed: int = 0
+
+    def __call__(self, asked: Asked, drawn: float) -> bool:
+        if asked.now_s < self.open_until_s:
+            return True
+        failed = self.failing(asked, drawn)
+        self._failed = self._failed + 1 if failed else 0
+        if self._failed >= self.row or self.deadly(asked.severity):
+            self.open_until_s, self._failed = asked.now_s + self.open_s, 0
+            return True
+        return failed
 
 
 @dataclass(slots=True)

@@ -17,20 +17,23 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from chaosbandit._version import __version__
-from chaosbandit.core import guardrail, judge
-from chaosbandit.core.campaign import (
-    Campaign,
-    ExposureEnded,
-    ExposureStarted,
-    RunStarted,
-    SteadyStateMeasured,
-    apply,
-    begin,
-    charged,
-    measured,
-)
+from chaosbandit.core import guardrail
+from chaosbandit.core.campaign import Campaign, Tally, apply, begin, charged, measured
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import Climb, climbs
+from chaosbandit.core.events import ExposureEnded, ExposureStarted, RunStarted, SteadyStateMeasured
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Dose, Expose, Health, Phase, Purpose, Stop, Validity, Variant
+from chaosbandit.core.model import (
+    Dose,
+    Expose,
+    Health,
+    Phase,
+    Purpose,
+    Route,
+    Stop,
+    Validity,
+    Variant,
+)
 from chaosbandit.core.policies import Policy
 from chaosbandit.core.policies import policy as policy_of
 from chaosbandit.core.replay import decide
@@ -67,18 +70,31 @@ class Toll:
     rate_per_s: float = RATE_PER_S
     setup_s: float = 0.0  # per exposure, whatever is sent in it
     warmup_samples: int = 0  # per exposure; charged to the budget, never evidence
-    warmup_s: float = 0.0  # at least as long; at the full rate where an arm is believed to hold
+    warmup_s: float = 0.0  # at least as long
     washout_samples: int = 0  # at severity 0 after each exposure
     steady_samples: int = 0  # at severity 0 before the first one, and after the last if one broke
     steady_s: float = 0.0  # how long each of these two looks takes
     longest_s: float = math.inf  # an exposure that lasts longer is injected anew
     latency: Callable[[Variant], Latency] | None = None  # None: answered before the next is sent
+    reckoned_samples: float | None = None  # an exposure's price for policies; None: its set-up's
 
     @property
     def setup_samples(self) -> float:
         """What one more exposure costs in time, in samples: policies weigh moving by it."""
-        warmup = max(self.warmup_samples, self.warmup_s * self.rate_per_s)
-        return self.setup_s * self.rate_per_s + warmup + self.washout_samples
+        reckoned = self.reckoned_samples
+        return self.setup_s * self.rate_per_s if reckoned is None else reckoned
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What part of a run cost."""
+
+    samples: int = 0  # canary requests of all phases
+    bad: int = 0  # in at least one SLO
+    duration_s: float = 0.0
+
+
+NOTHING_SPENT = Spent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,7 @@ class SimulatedRun:
     duration_s: float
     decisions: int
     campaign: Campaign = field(repr=False)
+    stood: Spent = NOTHING_SPENT  # of all this, for `search.hold` alone
 
 
 def simulate(
@@ -182,6 +199,7 @@ def scenario_of(
     policy: str | Policy = "certify",
     max_samples: int | None = None,
     budget_bad: int | None = None,
+    hold_s: float = 0.0,
 ) -> Scenario:
     """A scenario with one ladder of plain numbers and one SLO; only the search matters in it."""
     if not 0.0 < low < high < math.inf:
@@ -209,6 +227,7 @@ def scenario_of(
             resolution=resolution,
             max_samples=LONGEST if max_samples is None else max_samples,
             max_duration_s=math.inf,
+            hold_s=hold_s,
         ),
         guardrails=Guardrails(max_unresolved=0),
         timing=Timing(warmup_s=0.0, warmup_samples=0),
@@ -246,12 +265,13 @@ class _Trial:
         self.draw, self.policy, self.toll = draw, policy, toll
         self.rng = np.random.default_rng([seed, 0, 1])  # decisions have [seed, number]
         self.now_s, self.since_s = 0.0, 0.0
+        self.stood = NOTHING_SPENT
         self.drain_s = 0.0  # until the newest answers of a batch are in that nobody waited for
         self.control = np.asarray(control_bad_ratios)
         header = RunStarted("simulated", scenario.name, seed, __version__, 0.0, 0.0, "", "", "")
         block = scenario.search.block or 1
         seen = self._seen_of_control()
-        steady = SteadyStateMeasured(True, "", seen, block, 0.0, {}, 0.0)
+        steady = SteadyStateMeasured(True, "", seen, block, 0.0, 0.0, {}, 0.0)
         self.campaign = apply(apply(begin(scenario, toll.setup_samples), header), steady)
 
     def run(self) -> SimulatedRun:
@@ -263,8 +283,22 @@ class _Trial:
             decision = decided.decision
             if isinstance(decision, Stop):
                 return self._ended(decision)
-            self._expose(decision.variant)
+            before = self._spent()
+            self._expose(decision.variant, decision.anew)
             self._measure(decided.n, decision)
+            if decision.purpose is Purpose.HOLD:
+                self.stood = _sum(self.stood, before, self._spent())
+
+    def _spent(self) -> Spent:
+        tally = self.campaign.tallies.get(Route.CANARY, Tally())
+        return Spent(tally.samples, tally.any_bad, self.now_s)
+
+    def _climb(self, variant: Variant) -> Climb:
+        return Climb(self.campaign, self.campaign.number_of(variant.ladder))
+
+    @property
+    def _block(self) -> int:
+        return self.campaign.ladders[0].certificate.block
 
     def _seen_of_control(self) -> tuple[float, ...]:
         """The control's bad ratios as steady state would measure them; exact without one."""
@@ -273,10 +307,10 @@ class _Trial:
         bad = self.rng.random(self.toll.steady_samples)[:, None] < self.control
         return tuple(bad.mean(axis=0).tolist())
 
-    def _expose(self, variant: Variant) -> None:
+    def _expose(self, variant: Variant, anew: bool = False) -> None:
         """Have the variant in place: stay where it stands, or end that exposure and begin one."""
-        stands = self.campaign.standing == variant.arm
-        if stands and self.now_s - self.since_s < self.toll.longest_s:
+        stands = self._climb(variant).standing == variant.arm
+        if stands and not anew and self.now_s - self.since_s < self.toll.longest_s:
             return
         self._end_exposure()
         n = len(self.campaign.exposures) + 1
@@ -287,15 +321,18 @@ class _Trial:
         self._warm_up(variant)
 
     def _warm_up(self, variant: Variant) -> None:
-        toll, samples = self.toll, self.toll.warmup_samples
-        if not guardrail.risky(self.campaign, variant.arm):
-            samples = max(samples, round(toll.warmup_s * toll.rate_per_s))
-        if samples == 0:
+        """As many as a real exposure sends; none after the first answers, if all are bad."""
+        toll = self.toll
+        if toll.warmup_samples == 0:
             return
-        bad = self.draw(variant, samples, self.rng)
-        self.campaign = charged(self.campaign, bad, Phase.WARMUP)
+        bad = self.draw(variant, toll.warmup_samples, self.rng)
         spoilt = np.asarray(bad.any(axis=1))
-        self.now_s += max(toll.warmup_s, samples * self._apart_s(variant, spoilt))
+        first = guardrail.HOPELESS
+        hopeless = len(bad) > first and bool(spoilt[:first].all())
+        bad = bad[:first] if hopeless else bad
+        self.campaign = charged(self.campaign, bad, Phase.WARMUP)
+        lasts_s = len(bad) * self._apart_s(variant, spoilt[: len(bad)])
+        self.now_s += lasts_s if hopeless else max(toll.warmup_s, lasts_s)
 
     def _at_severity_0(self, samples: int, lasts_s: float) -> None:
         """Requests without a fault, which are charged as well."""
@@ -335,15 +372,16 @@ class _Trial:
             ends = min(sent, ends + self._flying(variant, spoilt[:ends]))
         for slo, left in enumerate(_left(self.campaign)):
             ends = _until(bad[:ends, slo], left)
-        after = measured(self.campaign, number, bad[:ends])
-        if _claims(after) != _claims(self.campaign):
-            closed = self._until_closed(number, bad[:ends], _claims(self.campaign))
+        apart_s = self._apart_s(variant, spoilt[:ends])
+        after = self._after(number, bad[:ends], apart_s)
+        if _claims(after, number) != _claims(self.campaign, number):
+            closed = self._until_closed(number, bad[:ends])
             ends = min(ends, closed + self._flying(variant, spoilt[:closed]))
-            after = measured(self.campaign, number, bad[:ends])
+            after = self._after(number, bad[:ends], apart_s)
         spoilt = spoilt[:ends]
-        self.now_s += ends * self._apart_s(variant, spoilt)
+        self.now_s += ends * apart_s
         self.drain_s = self._answer_s(variant, spoilt)
-        if decision.purpose is not Purpose.HELD:  # the next decision waits for all answers
+        if decision.purpose not in guardrail.GO_ON:  # the next decision waits for all answers
             self.now_s, self.drain_s = self.now_s + self.drain_s, 0.0
         self.campaign = after
 
@@ -351,7 +389,7 @@ class _Trial:
         """How much of a batch an exposure has time for, in whole blocks."""
         left_s = self.toll.longest_s - (self.now_s - self.since_s)
         fitting = left_s / self._apart_s(variant, spoilt)
-        block = self.campaign.certificate.block
+        block = self._block
         return len(spoilt) if fitting >= len(spoilt) else max(1, int(fitting) // block) * block
 
     def _flying(self, variant: Variant, spoilt: Flags) -> int:
@@ -378,22 +416,27 @@ class _Trial:
         return takes.bad_s if np.count_nonzero(newest) else takes.good_s
 
     def _most_in_flight(self, variant: Variant) -> int:
-        return max(1, guardrail.unresolved_allowed(self.campaign, variant.arm))
+        climb, arm = self._climb(variant), variant.arm
+        return max(1, guardrail.unresolved_allowed(climb, arm, guardrail.risky(climb, arm)))
 
-    def _until_closed(self, number: int, bad: Mask, claims: tuple[int | None, int | None]) -> int:
+    def _after(self, number: int, bad: Mask, apart_s: float) -> Campaign:
+        age_s = self.now_s - self.since_s
+        return measured(self.campaign, number, bad, age_s, apart_s)
+
+    def _until_closed(self, number: int, bad: Mask) -> int:
         """The fewest samples that change what is claimed: evidence seen once stays seen."""
-        block = self.campaign.certificate.block
+        block, claims = self._block, _claims(self.campaign, number)
         low, high = 0, math.ceil(len(bad) / block)
         while high - low > 1:
             middle = (low + high) // 2
-            changed = _claims(measured(self.campaign, number, bad[: middle * block])) != claims
-            low, high = (low, middle) if changed else (middle, high)
+            now = _claims(self._after(number, bad[: middle * block], 0.0), number)
+            low, high = (low, middle) if now != claims else (middle, high)
         return min(high * block, len(bad))
 
     def _ended(self, stop: Stop) -> SimulatedRun:
         self._end_exposure()
-        brackets = [judge.bracket(each) for each in self.campaign.each()]
-        if any(bracket.broke is not None for bracket in brackets):
+        brackets = [bracket(climb) for climb in climbs(self.campaign)]
+        if any(each.broke is not None for each in brackets):
             self._at_severity_0(self.toll.steady_samples, self.toll.steady_s)
         campaign = self.campaign
         tally = campaign.tallies
@@ -408,12 +451,22 @@ class _Trial:
             duration_s=self.now_s,
             decisions=len(campaign.decisions),
             campaign=campaign,
+            stood=self.stood,
         )
+
+
+def _sum(so_far: Spent, before: Spent, after: Spent) -> Spent:
+    """With what was spent from before to after."""
+    return Spent(
+        so_far.samples + after.samples - before.samples,
+        so_far.bad + after.bad - before.bad,
+        so_far.duration_s + after.duration_s - before.duration_s,
+    )
 
 
 def _left(campaign: Campaign) -> list[int]:
     """Bad samples that may still happen, per SLO."""
-    allowed, reserve = campaign.scenario.budget.allowed, guardrail.reserve(campaign)
+    allowed, reserve = campaign.scenario.budget.allowed, guardrail.reserve(campaign.scenario)
     return [
         max(1, allowed(slo) - reserve - campaign.spent_bad(s))
         for s, slo in enumerate(campaign.slos)
@@ -427,5 +480,9 @@ def _until(flags: Flags, limit: int) -> int:
     return int(np.flatnonzero(flags)[limit - 1]) + 1
 
 
-def _claims(campaign: Campaign) -> tuple[int | None, int | None]:
-    return campaign.certificate.held_arm, campaign.certificate.broke_arm
+def _claims(campaign: Campaign, number: int) -> tuple[int | None, int | None]:
+    """What is certified of the ladder of a decision."""
+    decision = campaign.decisions[number]
+    assert isinstance(decision, Expose)
+    certificate = campaign.ladders[campaign.number_of(decision.variant.ladder)].certificate
+    return certificate.held_arm, certificate.broke_arm

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from chaosbandit._version import __version__
-from chaosbandit.core.campaign import Campaign, RunStarted
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.events import RunStarted
 from chaosbandit.core.model import Health, Outcome, Route, Sample, Variant
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Scenario
@@ -49,6 +50,7 @@ class World:
     time_s: float = 0.0
     control_bad_ratio: Callable[[float], float] = lambda now_s: 0.0
     delivered: Callable[[float], float] = lambda severity: severity
+    refused: Callable[[float], bool] = lambda severity: False  # whether checks find it closed
     felt: Callable[[float], float] = lambda severity: severity
     status: Callable[[float], int] = lambda severity: 503  # of a bad response
     calls: list[str] = field(default_factory=list)
@@ -109,11 +111,13 @@ class World:
     _planned: float = 0.0
     _faults: int = 0
     _standing: Fault | None = None
+    _injected_s: float = 0.0
 
     @asynccontextmanager
     async def _inject(self, fault: Fault) -> AsyncIterator[Injected]:
         self.calls.append(f"{'inject' if self._standing is None else 'update'} {fault.name}")
         self._standing, self.severity = fault, self._planned
+        self._injected_s = self.time_s
         try:
             yield Injected(self._read_back)
         finally:
@@ -199,11 +203,13 @@ class World:
     def _sample(self, seq: int, route: Route) -> Sample:
         now_s, severity = self.time_s, self.severity
         if route is Route.CANARY and self.target is not None:
-            asked = Asked(severity, now_s, self._in_flight[route] - 1)
+            asked = Asked(severity, now_s, self._in_flight[route] - 1, now_s - self._injected_s)
             answer = self.target(asked, self.rng)
             outcome = Outcome.RESPONSE
             return Sample(seq, route, now_s, now_s, answer.latency_s, outcome, answer.status)
         if route is Route.CHECK:
+            if self.refused(severity):
+                return Sample(seq, route, now_s, now_s, 0.001, Outcome.CONNECT_ERROR)
             latency_s, bad = 0.005 + self.delivered(severity), False
         elif route is Route.CONTROL:
             latency_s, bad = self.good_latency_s, self._draw(self.control_bad_ratio(now_s))

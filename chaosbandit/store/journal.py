@@ -1,13 +1,12 @@
 """The journal: append-only JSON Lines of a run's events, the only truth about it.
 
-Every event is one line `{"v": 2, "type": ..., fields}` written before the engine acts on it. This
-module knows files and lines; what events mean is `core.campaign`'s business, and values that came
-from the environment (expanded secrets) never reach it because no event carries them.
+Every event is one line, written before the engine acts on it. This module knows files; what events
+mean is `core.campaign`'s business, and values that came from the environment (expanded secrets)
+never reach it because no event carries them.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -15,14 +14,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast, get_args
+from typing import Self
 
-from chaosbandit.core.campaign import Campaign, Event, ExposureStarted, Stopped
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.events import Event, ExposureStarted, Stopped
 from chaosbandit.errors import HarnessError, UsageError
-from chaosbandit.store.codec import CodecError, decode, encode
+from chaosbandit.store.event_line import NotJsonError, event_of, line_of, prepare
 
-VERSION = 2  # 1 was written until 0.1.0
-_TYPES: dict[str, type[Event]] = {each.__name__: each for each in get_args(Event)}
 _MUST_SURVIVE = (ExposureStarted, Stopped)  # on disk, not just on its way, before we go on
 _log = logging.getLogger(__name__)
 
@@ -52,6 +50,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._size = 0
+        prepare()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -63,7 +62,7 @@ class Journal:
     def accept(self, event: Event, campaign: Campaign) -> None:
         """Append one event; an exposure's start and the end of the run are forced to the disk."""
         assert self._file is not None, "the journal is closed after the last event"
-        line = line_of(event).encode()
+        line = line_of(event)
         try:
             if os.fstat(self._file).st_nlink == 0:
                 raise FileNotFoundError("it was deleted during the run")
@@ -102,13 +101,6 @@ class Journal:
         self._size += len(line)
 
 
-def line_of(event: Event) -> str:
-    """One event as its line in the journal."""
-    kind = type(event)
-    record = {"v": VERSION, "type": kind.__name__, **encode(event, kind)}
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-
-
 def read(path: Path, warn: Callable[[str], None] = _log.warning) -> list[Event]:
     """All events of a journal; a torn last line (the run was killed) is only told to `warn`.
 
@@ -121,10 +113,11 @@ def read(path: Path, warn: Callable[[str], None] = _log.warning) -> list[Event]:
         raise UsageError(f"cannot read the journal {path}: {error.strerror or error}") from error
     events: list[Event] = []
     for number, line in enumerate(lines, start=1):
-        complete = number < len(lines)
+        if not line and number == len(lines):
+            break
         try:
-            record = json.loads(line) if complete or line else None
-        except ValueError as error:
+            events.append(event_of(line, f"{path}:{number}"))
+        except NotJsonError as error:
             if any(lines[number:]):
                 raise UsageError(
                     f"{path}:{number}: found a line that is not JSON, wanted an event; "
@@ -132,27 +125,7 @@ def read(path: Path, warn: Callable[[str], None] = _log.warning) -> list[Event]:
                 ) from error
             warn(f"{path}:{number}: the last line is torn ({len(line)} bytes) and was left out")
             break
-        if record is not None:
-            events.append(_event(record, f"{path}:{number}"))
     return events
-
-
-def _event(record: Any, place: str) -> Event:
-    if not isinstance(record, dict) or "v" not in record:
-        raise UsageError(f"{place}: found no format version `v`; this is not a journal of a run")
-    version = record.pop("v")
-    if version != VERSION:
-        raise UsageError(
-            f"{place}: found format version {version!r}, wanted {VERSION}: "
-            "read this journal with the chaosbandit that wrote it, or a newer one"
-        )
-    name = record.pop("type", None)
-    if name not in _TYPES:
-        raise UsageError(f"{place}: found event type {name!r}, wanted one of {', '.join(_TYPES)}")
-    try:
-        return cast(Event, decode(record, _TYPES[name]))
-    except CodecError as error:
-        raise UsageError(f"{place}: {name}: {error}") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaosbandit.core.doses._spacing import STEPS_PER_RESOLUTION
+from chaosbandit.core.doses.errors import Errors
+from chaosbandit.core.doses.latency import Latency
+from chaosbandit.core.doses.number import Number
 from chaosbandit.core.evidence import within
-from chaosbandit.core.ladder import STEPS_PER_RESOLUTION, Ladder, text_of
+from chaosbandit.core.ladder import Ladder
 
 
 def latency(mild_ms: int, harsh_ms: int, resolution: float = 0.10, jitter: float = 0.0) -> Ladder:
-    return Ladder(
-        "slow", "inventory", "latency", mild_ms / 1000, harsh_ms / 1000, resolution, jitter
-    )
+    dose = Latency(jitter)
+    return Ladder("slow", "inventory", dose, mild_ms / 1000, harsh_ms / 1000, resolution)
 
 
 latency_ladders = st.builds(
@@ -46,7 +50,7 @@ def test_every_arm_has_a_partner_that_closes_a_bracket(ladder: Ladder) -> None:
 @given(st.floats(1e-4, 0.5), st.floats(1.0, 100.0))
 def test_error_grids_are_distinct_shares(mild: float, factor: float) -> None:
     harsh = min(1.0, mild * factor)
-    grid = Ladder("errors", "inventory", "errors", mild, harsh, 0.1).severities
+    grid = Ladder("errors", "inventory", Errors(), mild, harsh, 0.1).severities
     assert all(low < high for low, high in itertools.pairwise(grid))
     assert grid[0] == pytest.approx(mild, abs=1e-6)
     assert grid[-1] == pytest.approx(harsh, abs=1e-6)
@@ -79,24 +83,24 @@ def test_latency_becomes_whole_milliseconds_and_jitter_a_share_of_them() -> None
     assert toxic.name == ""  # it gets one when it is put on a proxy
 
 
-def test_errors_close_connections_with_that_probability() -> None:
-    ladder = Ladder("errors", "inventory", "errors", 0.01, 0.5, 0.1, stream="upstream")
-    (toxic,) = ladder.variant(len(ladder.severities) - 1).toxics
-    assert (toxic.type, toxic.stream, toxic.toxicity) == ("limit_data", "upstream", 0.5)
-    assert toxic.attributes == {"bytes": 0}
+def test_the_name_of_a_dose_stands_for_it_with_its_usual_settings() -> None:
+    named = Ladder("slow", "inventory", "latency", 0.1, 0.2, 0.1)
+    assert named == latency(100, 200)
+    assert (named.dose, named.kind, named.stream) == (Latency(), "latency", "downstream")
+    assert named != latency(100, 200, jitter=0.1)
+    with pytest.raises(ValueError, match="wanted one of: errors, latency, number"):
+        Ladder("slow", "inventory", "latencies", 0.1, 0.2, 0.1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "severity", "text"),
-    [
-        ("latency", 0.001, "1 ms"),
-        ("latency", 0.19, "190 ms"),
-        ("latency", 0.9994, "999.4 ms"),
-        ("latency", 1.0, "1 s"),
-        ("latency", 2.414, "2.414 s"),
-        ("errors", 0.031, "3.1 %"),
-        ("errors", 1.0, "100 %"),
-    ],
-)
-def test_severities_in_words(kind: str, severity: float, text: str) -> None:
-    assert text_of(kind, severity) == text
+def test_the_stream_is_that_of_its_toxics() -> None:
+    assert Ladder("errors", "inventory", Errors("upstream"), 0.01, 0.5, 0.1).stream == "upstream"
+    assert Ladder("simulated", "inventory", Number(), 1.0, 9.0, 0.1).stream == ""
+
+
+def test_a_changed_ladder_has_the_grid_of_its_change() -> None:
+    assert replace(latency(100, 110), harsh=0.2) == latency(100, 200)
+
+
+def test_severities_are_said_by_the_dose() -> None:
+    assert latency(100, 110).text(0.107) == "107 ms"
+    assert Ladder("errors", "inventory", "errors", 0.01, 0.5, 0.1).text(0.031) == "3.1 %"

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from chaosbandit.core.model import Bracket, Outcome, Purpose, Route, VerdictKind
+from chaosbandit.core.model import Bracket, Cause, GateOutcome, Outcome, Purpose, Route, VerdictKind
 from tests.simulated import sample
 
 
@@ -27,8 +27,38 @@ def test_a_bracket_knows_nothing_at_first() -> None:
     [
         (Route, {"canary", "control", "check"}),
         (Outcome, {"response", "timeout", "connect-error", "transport-error", "overload"}),
-        (Purpose, {"search", "held", "broke"}),
+        (Purpose, {"search", "held", "broke", "hold"}),
         (VerdictKind, {"held", "broke", "unknown"}),
+        (GateOutcome, {"passed", "failed", "undecided"}),
+        (
+            Cause,
+            {
+                "bracketed",
+                "held at the cap",
+                "broke at the mildest",
+                "gate decided",
+                "inconclusive",
+                "assumptions failed",
+                "path not exercised",
+                "not monotone",
+                "did not stand",
+                "did not repeat",
+                "capped",
+                "budget",
+                "samples",
+                "time",
+                "frozen",
+                "harness",
+                "target",
+                "steady state",
+                "toxiproxy",
+                "interrupted",
+                "terminated",
+                "not clean",
+                "policy",
+                "internal",
+            },
+        ),
     ],
 )
 def test_the_words_of_the_journal_are_stable(kind: type[Route], words: set[str]) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
 import pytest
 from numpy.random import Generator
 
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import (
-    Campaign,
+from chaosbandit.core.campaign import Campaign, apply
+from chaosbandit.core.claims import bracket, verdicts
+from chaosbandit.core.climb import Climb, climbs
+from chaosbandit.core.events import (
     Decided,
     Event,
     ExposureEnded,
@@ -18,9 +20,9 @@ from chaosbandit.core.campaign import (
     RunStarted,
     Stopped,
     WashedOut,
-    apply,
 )
 from chaosbandit.core.model import (
+    Cause,
     Expose,
     Outcome,
     Phase,
@@ -28,6 +30,7 @@ from chaosbandit.core.model import (
     Route,
     Stop,
     Validity,
+    Verdict,
     VerdictKind,
 )
 from chaosbandit.core.policies import policy
@@ -71,6 +74,11 @@ def simulated(seed: int, asked: Scenario, above: float) -> tuple[list[Event], Ca
     return heard.events, run(asked, simulated_world, seed=seed, sinks=[heard])
 
 
+def told(campaign: Campaign) -> tuple[Verdict, ...]:
+    """The claims of all its ladders."""
+    return tuple(each for climb in climbs(campaign) for each in verdicts(climb))
+
+
 @lru_cache
 def one() -> tuple[tuple[Event, ...], Campaign]:
     events, campaign = simulated(4, COARSE, 0.95)
@@ -89,7 +97,7 @@ def test_journals_replay_to_the_same_decisions_and_claims(chunk: int) -> None:
         found = replay(events, asked, policy(asked.search.policy))
         assert found.difference is None, f"seed {seed}: {found.difference}\n{words(events)}"
         assert found.decisions == len(campaign.decisions)
-        assert found.claims == judge.claims(campaign)
+        assert found.claims == told(campaign)
         assert found.campaign.stopped == campaign.stopped
         assert found.campaign.tallies == campaign.tallies
 
@@ -263,10 +271,11 @@ def test_a_journal_cut_anywhere_claims_what_an_interrupted_run_may() -> None:
             assert found is campaign
             continue
         assert found.exposures[-1].validity == Validity(False, "interrupted")
-        assert (found.certificate.held <= before.certificate.held + 1e-12).all()
-        assert (found.certificate.broke <= before.certificate.broke + 1e-12).all()
-        assert (found.certificate.ruled_out == before.certificate.ruled_out).all()
-        assert found.arms == before.arms
+        now, then = Climb(found), Climb(before)
+        assert (now.certificate.held <= then.certificate.held + 1e-12).all()
+        assert (now.certificate.broke <= then.certificate.broke + 1e-12).all()
+        assert (now.certificate.ruled_out == then.certificate.ruled_out).all()
+        assert now.arms == then.arms
         assert found.spent_bad(0) == charged(events[:cut]) + 50 * 2 + 1  # rate x time-out
     assert before.tallies == whole.tallies
 
@@ -281,17 +290,17 @@ def test_the_replay_of_a_cut_journal_is_that_of_an_interrupted_run(kind: type[Ev
             campaign = apply(campaign, event)
         at, found = cut, replayed(events[:cut])
         assert found.difference is None
-        assert found.claims == judge.claims(interrupted(campaign))
+        assert found.claims == told(interrupted(campaign))
         assert found.campaign.tallies == campaign.tallies
         assert found.decisions == sum(isinstance(event, Decided) for event in events[:cut])
 
 
 def test_a_run_killed_before_its_evidence_was_complete_claims_less() -> None:
     events, whole = one()
-    assert {v.kind for v in judge.claims(whole)} >= {VerdictKind.HELD, VerdictKind.BROKE}
+    assert {v.kind for v in told(whole)} >= {VerdictKind.HELD, VerdictKind.BROKE}
     last_end = max(n for n, event in enumerate(events) if isinstance(event, ExposureEnded))
-    assert not judge.bracket(replayed(events[:last_end]).campaign).closed
-    assert judge.bracket(replayed(events[: last_end + 1]).campaign).closed
+    assert not bracket(Climb(replayed(events[:last_end]).campaign)).closed
+    assert bracket(Climb(replayed(events[: last_end + 1]).campaign)).closed
 
 
 def test_what_may_be_in_flight_is_never_more_than_the_budget() -> None:
@@ -310,16 +319,21 @@ class Worth:
     def __init__(self, *worth: float) -> None:
         self.worth = worth
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Expose | Stop:
-        worth = self.worth[campaign.face]
+    def decide(self, climb: Climb, rng: Generator) -> Expose | Stop:
+        worth = self.worth[climb.number]
         if worth < 0:
-            return Stop(f"enough of {campaign.ladder.name}", answered=campaign.face == 0)
-        return Expose(campaign.ladder.variant(campaign.face), 1, Purpose.SEARCH, worth=worth)
+            return Stop(f"enough of {climb.ladder.name}")
+        return Expose(climb.ladder.variant(0), 1, Purpose.SEARCH, worth=worth)
 
 
-def three_ladders() -> Campaign:
-    ladders = tuple(replace(ladder(), name=name) for name in ("a", "b", "c"))
-    return apply(opening(replace(scenario(), ladders=ladders)), header())
+def three_ladders(limits: Guardrails | None = None) -> Campaign:
+    """The mildest severities are 1, 2 and 3 ms."""
+    ladders = tuple(
+        replace(ladder(mild), name=name)
+        for mild, name in ((0.001, "a"), (0.002, "b"), (0.003, "c"))
+    )
+    asked = replace(scenario(guardrails=limits), ladders=ladders)
+    return apply(opening(asked), header())
 
 
 @pytest.mark.parametrize(
@@ -337,12 +351,9 @@ def test_a_run_ends_when_every_ladder_has_and_says_why_of_each() -> None:
     assert decision == Stop("a: enough of a; b: enough of b; c: enough of c", answered=False)
 
 
-def test_a_ladder_the_guardrails_refuse_leaves_the_others_alone() -> None:
-    campaign = three_ladders()
-    limits = Guardrails(max_severity=0.0015)  # below the second arm
-    campaign = replace(campaign, scenario=replace(campaign.scenario, guardrails=limits))
-    decision = decide(Worth(1, 2, 3), campaign, 0, 1.0).decision
+def test_a_ladder_above_the_cap_leaves_the_others_alone() -> None:
+    campaign = three_ladders(Guardrails(max_severity=0.0015))
+    decision = decide(CERTIFY, campaign, 0, 1.0).decision
     assert isinstance(decision, Expose) and decision.variant.ladder == "a"
-    refused = decide(Worth(-1, 2, 3), campaign, 0, 1.0).decision
-    assert isinstance(refused, Stop) and refused.by_guardrail
-    assert "b: 2 ms is above guardrails.max_severity" in refused.reason
+    refused = CERTIFY.decide(Climb(campaign, 1), np.random.default_rng(0))
+    assert isinstance(refused, Stop) and refused.cause is Cause.CAPPED

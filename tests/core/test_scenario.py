@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing
+from chaosbandit.core.scenario import BRACKET, Guardrails, Proxy, Scenario, Search, Timing
 from tests.simulated import AVAILABILITY, LATENCY, errors_ladder, ladder, scenario
 
 
@@ -35,8 +35,10 @@ def test_lag_is_bound_by_the_tightest_latency_slo(asked: Scenario, bound_s: floa
 
 def test_defaults_are_those_of_the_reference() -> None:
     assert Search().confidence == 0.95
-    assert Search().escalation == 2.0
+    assert Search().escalation == 1.5
+    assert Search().hold_s == 15.0
+    assert Search().stop == BRACKET
     assert Guardrails().max_exposure_s == 30.0
     assert Guardrails().abort_if_bad_in_a_row == 20
-    assert Timing().warmup_s == 1.0
-    assert Timing().warmup_samples == 20
+    assert Timing().warmup_s == 0.3
+    assert Timing().warmup_samples == 5

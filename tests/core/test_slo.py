@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from chaosbandit.core.model import Outcome
-from chaosbandit.core.slo import SLI, SLO, ErrorBudget, bad_flags
+from chaosbandit.core.slo import SLI, SLO, ErrorBudget, bad_flags, scored
 from tests.simulated import AVAILABILITY, LATENCY, sample
 
 ANY = SLI("any")
@@ -45,6 +45,26 @@ def test_a_response_is_good_within_its_statuses_and_its_bound(
 def test_what_is_no_response_is_bad_in_every_sli(sli: SLI, outcome: Outcome) -> None:
     assert not sli.good(sample(1, outcome=outcome, latency_s=0.0))
     assert not sli.good(sample(1, outcome=outcome, latency_s=0.0, status=200))
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "lag_s", "bad", "since_sent"),
+    [
+        (0.2, 0.0, (False, False), (False, False)),
+        (0.5, 0.0, (False, True), (False, True)),
+        (0.305, 0.01, (False, True), (False, False)),  # late by our own fault
+        (0.305, 0.001, (False, True), (False, True)),
+        (0.2, 0.01, (False, False), (False, False)),
+    ],
+)
+def test_a_sample_is_scored_once_with_and_without_our_own_lag(
+    latency_s: float, lag_s: float, bad: tuple[bool, ...], since_sent: tuple[bool, ...]
+) -> None:
+    made = sample(1, latency_s=latency_s, lag_s=lag_s, slos=())
+    assert made.bad == made.bad_since_sent == ()
+    found = scored((AVAILABILITY, LATENCY), made)
+    assert (found.bad, found.bad_since_sent) == (bad, since_sent)
+    assert (found.latency_s, found.lag_s) == (made.latency_s, made.lag_s)
 
 
 def test_bad_flags_are_in_the_order_of_the_slos() -> None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from chaosbandit.core.doses.latency import Latency
+from chaosbandit.core.ladder import Ladder
 from chaosbandit.doctor.server_answer import look
 from chaosbandit.doctor.slow_readers import findings
 from tests.doctor.looking import levels, shown
 from tests.simulated import ladder, scenario
 
 
+def upstream() -> Ladder:
+    """A ladder whose requests are slowed down, not its answers."""
+    return replace(ladder(), dose=Latency(stream="upstream"))
+
+
 def test_answers_that_are_slowed_down_on_the_operators_proxies() -> None:
-    down, up = ladder(), replace(ladder(), proxy="cart", stream="upstream")
+    down, up = ladder(), replace(upstream(), proxy="cart")
     both = replace(scenario(), ladders=(up, down))
     (found,) = findings(shown(), both)
     assert levels([found]) == ["note"]
@@ -21,8 +28,7 @@ def test_answers_that_are_slowed_down_on_the_operators_proxies() -> None:
 
 
 def test_nobody_else_hears_of_it() -> None:
-    upstream = scenario(over=replace(ladder(), stream="upstream"))
-    assert findings(shown(), upstream) == []
+    assert findings(shown(), scenario(over=upstream())) == []
     assert findings(shown(), scenario(topology="edge")) == []
     assert findings(shown(), None) == []
     assert findings(shown(embedded=True), scenario()) == []

@@ -48,7 +48,7 @@ slos:
 budget: {window: 30d, requests: 2_000_000, spend: 5%}
 ladders:
   - {name: slow-inventory, proxy: inventory, toxic: latency, from: 100ms, to: 1s}
-search: {confidence: 90%, resolution: 100%}
+search: {confidence: 90%, resolution: 100%, hold: 1s}
 guardrails: {max_exposure: 20s}
 timing: {steady_samples: 40, warmup: 300ms, warmup_samples: 5, washout: 6s}
 """

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
 
-from chaosbandit.core.campaign import ExposureStarted, Observed, Stopped
+from chaosbandit.core.events import ExposureStarted, Observed, Stopped
 from chaosbandit.core.model import Phase
 from chaosbandit.store.journal import read
 from tests.e2e.bulky import GIVE_UP_S

@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import Decided, Event, RunStarted, Stopped
+from chaosbandit.core.claims import bracket as bracket_of
+from chaosbandit.core.climb import Climb
+from chaosbandit.core.events import Decided, Event, RunStarted, Stopped
 from chaosbandit.core.policies import policy
 from chaosbandit.core.replay import replay
 from chaosbandit.safety.ledger import FaultLedger
@@ -57,7 +58,7 @@ def assert_replays(events: Sequence[Event], answer: str) -> None:
     again = replay(events, asked, policy(asked.search.policy))
     assert again.difference is None
     assert again.decisions == sum(isinstance(event, Decided) for event in events) > 10
-    bracket = judge.bracket(again.campaign)
+    bracket = bracket_of(Climb(again.campaign))
     assert bracket.held is not None
     assert bracket.broke is not None
     text = asked.ladder.text

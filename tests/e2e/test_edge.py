@@ -39,7 +39,7 @@ slos:
 budget: {window: 30d, requests: 2_000_000, spend: 5%%}
 ladders:
   - %s
-search: {confidence: 90%%, resolution: 100%%, max_duration: 8s}
+search: {confidence: 90%%, resolution: 100%%, hold: 0s, max_duration: 8s}
 timing: {steady_samples: 40, warmup: 100ms, warmup_samples: 5, washout: 6s}
 """
 LATENCY = EDGE % (
@@ -64,7 +64,8 @@ def test_latency(toxiproxy_url: str, shop: str, tmp_path: Path) -> None:
     arguments = ["run", scenario_with(tmp_path, LATENCY), "--json", "--toxiproxy", toxiproxy_url]
     result = json.loads(chaosbandit(tmp_path, *arguments, environment={"SHOP": shop}).told(0).out)
     (ladder,) = result["ladders"]
-    assert ladder["bracket"]["held"] < 0.12 < ladder["bracket"]["broke"]
+    own_s = 0.03  # of the service itself, at most, which the SLO counts as well
+    assert ladder["bracket"]["held"] < 0.12 < ladder["bracket"]["broke"] + own_s
     assert ladder["dose_held"]["felt"] == pytest.approx(ladder["bracket"]["held"], abs=0.02)
     assert result["clean"] == "verified"
     _nothing_is_left(toxiproxy_url, tmp_path)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chaosbandit.cli.stage import Stage
-from chaosbandit.core.campaign import Stopped
+from chaosbandit.core.events import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.runs import Command, journals, ledger_files, proxies, scenario_with, soon
 

@@ -38,7 +38,7 @@ slos:
 budget: {{window: 30d, requests: 2_000_000, spend: 5%}}
 ladders:
   - {{name: slow-database, proxy: {proxy}, toxic: latency, from: 10ms, to: 1s}}
-search: {{resolution: 50%, max_duration: 2m}}
+search: {{resolution: 50%, hold: 3s, max_duration: 2m}}
 timing: {{warmup: 200ms, warmup_samples: 5, steady_samples: 80}}
 """
 

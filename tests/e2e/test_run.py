@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.cli.stage import Stage
-from chaosbandit.core.campaign import Stopped
+from chaosbandit.core.events import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.runs import (
     QUICK,
@@ -75,7 +75,7 @@ def test_a_failed_gate_as_json(shared_stage: Stage, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "wanted", "code", "said"),
     [
-        ("confidence: 90%", "max_samples: 5", 4, "Raise search.max_samples"),
+        ("confidence: 90%", "max_samples: 5", 5, "Raise search.max_samples"),
         ("2_000_000", "2_000", 5, "raise budget.spend"),
         ("<= 500ms", "<= 1ms", 6, "steady state not met, nothing was injected"),
     ],

@@ -15,8 +15,9 @@ import pytest
 
 from chaosbandit.cli.children import child
 from chaosbandit.cli.stage import demo_folder
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import RunStarted
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import climbs
+from chaosbandit.core.events import RunStarted
 from chaosbandit.core.policies import policy
 from chaosbandit.core.replay import replay
 from chaosbandit.scenario import parse
@@ -57,7 +58,7 @@ budget: {window: 30d, requests: 100_000, spend: 5%}
 ladders:
   - {name: slow-inventory, proxy: inventory, toxic: latency, from: 50ms, to: 1s}
   - {name: slow-prices, proxy: prices, toxic: latency, from: 20ms, to: 500ms}
-search: {confidence: 90%, resolution: 60%}
+search: {confidence: 90%, resolution: 60%, hold: 1s}
 guardrails: {max_exposure: 20s}
 timing: {steady_samples: 40, warmup: 300ms, warmup_samples: 5, washout: 6s}
 require: {slow-inventory: "> 100ms"}
@@ -129,6 +130,6 @@ def _assert_replays(folder: Path, environment: dict[str, str], ladders: list[Any
     asked = parse(header.source, "journal", environment).scenario
     again = replay(events, asked, policy(asked.search.policy))
     assert again.difference is None
-    for each, ladder in zip(again.campaign.each(), ladders, strict=True):
-        found = judge.bracket(each)
+    for climb, ladder in zip(climbs(again.campaign), ladders, strict=True):
+        found = bracket(climb)
         assert (found.held, found.broke) == (ladder["bracket"]["held"], ladder["bracket"]["broke"])

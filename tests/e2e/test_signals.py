@@ -11,7 +11,7 @@ from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 import pytest
 
 from chaosbandit.cli.stage import Stage
-from chaosbandit.core.campaign import Stopped
+from chaosbandit.core.events import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.conftest import Kept
 from tests.e2e.runs import (

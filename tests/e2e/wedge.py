@@ -56,7 +56,7 @@ slos:
 budget: {window: 30d, requests: 2_000_000, spend: 5%}
 ladders:
   - {name: slow-bulk, proxy: bulk, toxic: latency, from: 1500ms, to: 3s, jitter: 33%}
-search: {confidence: 90%, resolution: 100%}
+search: {confidence: 90%, resolution: 100%, hold: 1s}
 guardrails: {max_exposure: 20s}
 timing: {steady_samples: 40, warmup: 300ms, warmup_samples: 5, washout: 6s}
 """

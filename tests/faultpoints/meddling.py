@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from chaosbandit.core.campaign import ExposureEnded
+from chaosbandit.core.events import ExposureEnded
 from chaosbandit.errors import ChaosbanditError, Exit
 from chaosbandit.faults.names import owner
 from chaosbandit.store.journal import read

@@ -9,10 +9,10 @@ import pytest
 
 from chaosbandit.core.scenario import Scenario, Search, Timing
 from chaosbandit.plan.advice import advised, lifted
-from chaosbandit.plan.campaigns import Cost, Ended, simulated
-from chaosbandit.plan.outcome import Advice, Plan, plan_of
+from chaosbandit.plan.campaigns import Cost, simulated
+from chaosbandit.plan.outcome import Advice, Plan, Price, plan_of
 from chaosbandit.scenario.spelling import duration, share
-from tests.plan.test_outcome import cost
+from tests.plan.test_outcome import ANSWERED, LATE, SPENT, cost
 from tests.simulated import SLOPPY, ladder, scenario
 
 COUNT = 80
@@ -41,7 +41,7 @@ def unasked(asked: Scenario, numbers: Sequence[int]) -> list[Cost]:
 
 
 def test_no_advice_where_nine_of_ten_are_answered() -> None:
-    costs = [cost(number) for number in range(1, 10)] + [cost(10, Ended.BUDGET)]
+    costs = [cost(number) for number in range(1, 10)] + [cost(10, SPENT)]
     asked = poor()
     costs = [replace(each, bad=(each.number,)) for each in costs]
     plan = plan_of(asked, 0, costs)
@@ -75,32 +75,31 @@ def test_where_time_is_short_more_of_it_helps() -> None:
 
 def test_where_time_is_short_a_higher_rate_may_help() -> None:
     asked = poor()
-    costs = [replace(cost(1 + n, Ended.MAX_DURATION), bad=(5,)) for n in range(10)]
+    costs = [replace(cost(1 + n, LATE), bad=(5,)) for n in range(10)]
 
     def quick(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
-        ended = Ended.MAX_DURATION if changed.traffic.rate_per_s < 200.0 else Ended.ANSWERED
-        return [replace(costs[number - 1], ended=ended) for number in numbers]
+        ended = LATE if changed.traffic.rate_per_s < 200.0 else ANSWERED
+        return [replace(costs[number - 1], ending=ended) for number in numbers]
 
-    advice = advised(plan_of(asked, 0, costs), asked, costs, quick).advice
-    assert advice == (Advice({"traffic.rate": "200/s"}, 1.0),)
+    (advice,) = advised(plan_of(asked, 0, costs), asked, costs, quick).advice
+    assert (advice.changes, advice.answered) == ({"traffic.rate": "200/s"}, 1.0)
 
 
 def test_what_is_enough_stands_alone() -> None:
     """A coarser resolution answers half of the campaigns, and a larger budget all."""
     asked = replace(poor(), search=Search(resolution=0.1))
-    costs = [replace(cost(1 + n, Ended.BUDGET), bad=(600,)) for n in range(10)]
+    costs = [replace(cost(1 + n, SPENT), bad=(600,)) for n in range(10)]
 
     def run_with(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
         rich, coarse = changed.budget.spend > 1.0, changed.search.resolution > 0.1
         return [
-            replace(costs[n - 1], ended=Ended.ANSWERED)
-            if rich or (coarse and n % 2)
-            else costs[n - 1]
+            replace(costs[n - 1], ending=ANSWERED) if rich or (coarse and n % 2) else costs[n - 1]
             for n in numbers
         ]
 
+    now = Price(55.0, 11.0, 330.0)
     advice = advised(plan_of(asked, 0, costs), asked, costs, run_with).advice
-    assert advice == (Advice({"budget.spend": "6.4%"}, 0.9),)
+    assert advice == (Advice({"budget.spend": "6.4%"}, 1.0, now, now),)
 
 
 def test_lifted_limits_are_far_and_no_longer_than_evidence_counts() -> None:
@@ -116,22 +115,70 @@ def test_what_never_helps_is_not_advised() -> None:
     """Whatever is changed, no campaign is answered."""
     asked = poor()
     costs = [
-        replace(cost(number + 1, Ended.BUDGET if number % 2 else Ended.ANSWERED), bad=(5,))
+        replace(cost(number + 1, SPENT if number % 2 else ANSWERED), bad=(5,))
         for number in range(20)
     ]
 
     def hopeless(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
-        return [replace(costs[number - 1], ended=Ended.BUDGET) for number in numbers]
+        return [replace(costs[number - 1], ending=SPENT) for number in numbers]
 
     assert advised(plan_of(asked, 0, costs), asked, costs, hopeless).advice == ()
 
 
 def test_a_budget_beyond_all_of_it_is_not_advised() -> None:
     asked = poor()
-    costs = [replace(cost(1 + n, Ended.BUDGET), bad=(10**6,)) for n in range(10)]
+    costs = [replace(cost(1 + n, SPENT), bad=(10**6,)) for n in range(10)]
 
     def dear(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
-        ended = Ended.ANSWERED if changed.budget.spend > 1.0 else Ended.BUDGET
-        return [replace(costs[number - 1], ended=ended) for number in numbers]
+        ended = ANSWERED if changed.budget.spend > 1.0 else SPENT
+        return [replace(costs[number - 1], ending=ended) for number in numbers]
 
     assert advised(plan_of(asked, 0, costs), asked, costs, dear).advice == ()
+
+
+def test_advice_says_what_the_unanswered_cost_then_and_now() -> None:
+    asked = replace(poor(), search=Search(resolution=0.1))
+    costs = [replace(cost(1 + n, SPENT), bad=(600,)) for n in range(10)]
+
+    def twice(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
+        coarse = changed.search.resolution > 0.1
+        return [replace(cost(2 * n, ANSWERED if coarse else SPENT), bad=(600,)) for n in numbers]
+
+    (advice,) = advised(plan_of(asked, 0, costs), asked, costs, twice).advice
+    assert advice.changes == {"search.resolution": "25%"}
+    assert advice.instead_of == Price(55.0, 11.0, 330.0)
+    assert advice.price == Price(110.0, 22.0, 660.0)
+
+
+def test_what_does_not_fit_raised_limits_is_priced_as_far_as_they_go() -> None:
+    """Nine campaigns need 60 s to 540 s; the tenth would never end."""
+    asked = poor(max_duration_s=30.0)
+    costs = [replace(cost(1 + n, LATE), bad=(5,)) for n in range(10)]
+
+    def longer(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
+        endless = replace(cost(10, LATE), bad=(5,), requests=1000.0, duration_s=5400.0)
+        if changed.search.max_duration_s <= 30.0:
+            return [costs[n - 1] for n in numbers]
+        return [replace(costs[n - 1], ending=ANSWERED) if n < 10 else endless for n in numbers]
+
+    advice = advised(plan_of(asked, 0, costs), asked, costs, longer).advice[0]
+    assert advice.changes == {"search.max_duration": "9min"}
+    assert advice.price.duration_s == pytest.approx((45 * 60 + 540) / 10)
+    assert advice.price.requests == pytest.approx((450 + 100) / 10)
+
+
+def test_the_gate_alone_is_offered_where_it_costs_less() -> None:
+    asked = replace(poor(), require={"slow": 0.2})
+    plan = planned(asked)
+    (gate,) = [each for each in plan.alternatives if each.changes == {"search.stop": "gate"}]
+    assert gate.price.requests < 0.9 * gate.instead_of.requests
+    assert gate.price.duration_s < gate.instead_of.duration_s
+    assert gate.answered >= plan.answered
+    assert planned(replace(asked, search=replace(asked.search, stop="gate"))).alternatives == ()
+    assert planned(poor()).alternatives == ()
+
+
+def test_what_a_declared_block_costs_is_said() -> None:
+    (single,) = planned(poor(block=4)).alternatives
+    assert single.changes == {"search.block": "1"}
+    assert single.instead_of.requests > 1.3 * single.price.requests

@@ -11,18 +11,20 @@ import pytest
 from numpy.random import default_rng
 
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Route, Variant
+from chaosbandit.core.model import Cause, GateOutcome, Route, Variant
+from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
+from chaosbandit.errors import Exit
 from chaosbandit.plan.campaigns import (
     HEALTHY_S,
     SETUP_S,
-    Ended,
     Found,
     Service,
     cost_of,
     latency_of,
     plausible,
     simulated,
+    toll_of,
 )
 from chaosbandit.plan.curves import Curve, Response, Rise
 from chaosbandit.sim import World, simulate_campaign
@@ -97,7 +99,7 @@ def test_limits_change_neither_the_service_nor_its_luck() -> None:
     roomy = replace(made, budget=replace(made.budget, spend=0.5))
     for number in range(5):
         one, other = simulated(made, 0, number), simulated(roomy, 0, number)
-        if one.ended is Ended.ANSWERED and other.ended is Ended.ANSWERED:
+        if one.answered and other.answered:
             assert one.found == other.found
 
 
@@ -106,7 +108,7 @@ def test_limits_change_neither_the_service_nor_its_luck() -> None:
 )
 def test_where_the_breaking_point_may_be(at: float, found: Found) -> None:
     cost = cost_of(asked(), cliff(at), 1)
-    assert (cost.found, cost.ended) == ((found,), Ended.ANSWERED)
+    assert (cost.found, cost.answered) == ((found,), True)
 
 
 def test_the_cap_is_the_end_of_the_ladder() -> None:
@@ -119,23 +121,24 @@ def test_the_cap_is_the_end_of_the_ladder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "ended"),
+    ("changes", "cause"),
     [
-        ({"search": Search(max_samples=100)}, Ended.MAX_SAMPLES),
-        ({"search": Search(max_duration_s=10.0)}, Ended.MAX_DURATION),
+        ({"search": Search(max_samples=100)}, Cause.SAMPLES),
+        ({"search": Search(max_duration_s=10.0)}, Cause.TIME),
     ],
 )
-def test_limits_end_a_campaign(changes: dict[str, Any], ended: Ended) -> None:
+def test_limits_end_a_campaign(changes: dict[str, Any], cause: Cause) -> None:
     cost = cost_of(asked(**changes), cliff(0.3, 0.2), 1)
-    assert (cost.found, cost.ended) == ((Found.NOTHING,), ended)
+    assert (cost.found, cost.ending.cause) == ((Found.NOTHING,), cause)
+    assert cost.ending.exit_code is Exit.GUARDRAIL
 
 
 def test_the_budget_ends_a_campaign_and_is_kept() -> None:
     made = asked()
-    made = replace(made, budget=replace(made.budget, requests=10_000, spend=0.1))
+    made = replace(made, budget=replace(made.budget, requests=4_000, spend=0.1))
     allowed = made.budget.allowed(made.slos[0])
     costs = [cost_of(made, cliff(0.3, 0.9), seed) for seed in range(20)]
-    assert {cost.ended for cost in costs} == {Ended.BUDGET}
+    assert {cost.ending.cause for cost in costs} == {Cause.BUDGET}
     assert all(cost.bad[0] <= allowed for cost in costs)
 
 
@@ -180,3 +183,35 @@ def test_more_than_the_canary_is_asked() -> None:
     cost = cost_of(asked(), cliff(0.1), 1)
     assert 1.15 * cost.canary_requests < cost.requests < 2.5 * cost.canary_requests
     assert cost.samples < cost.canary_requests
+
+
+def test_gates_end_as_in_real_runs() -> None:
+    made = asked(require={"slow": 0.1}, search=Search(stop="gate"))
+    passed, failed = (cost_of(made, cliff(at), 1) for at in (0.5, 0.05))
+    assert passed.ending.gates == {"slow": GateOutcome.PASSED}
+    assert failed.ending.gates == {"slow": GateOutcome.FAILED}
+    assert (passed.ending.exit_code, failed.ending.exit_code) == (Exit.ANSWERED, Exit.GATE_FAILED)
+    assert passed.answered and failed.answered
+    whole = cost_of(asked(require={"slow": 0.1}), cliff(0.5), 1)
+    assert passed.requests < whole.requests
+
+
+def test_standing_is_simulated_and_counted() -> None:
+    """At 200/s what certifies takes less than the 15 s that a severity has to stand."""
+    quick = asked(traffic=replace(asked().traffic, rate_per_s=200.0))
+    runs = [cost_of(quick, cliff(0.1), seed) for seed in range(6)]
+    brief = replace(quick, search=Search(hold_s=0.0))
+    without = [cost_of(brief, cliff(0.1), seed) for seed in range(6)]
+    assert all(run.answered for run in (*runs, *without))
+    assert not any(run.stood.samples for run in without)
+    assert all(0.0 < run.stood.duration_s < 17.0 for run in runs)
+    assert np.mean([run.stood.samples for run in runs]) == pytest.approx(
+        200.0 * np.mean([run.stood.duration_s for run in runs]), rel=0.25
+    )
+    more_s = np.mean([run.duration_s for run in runs]) - np.mean([r.duration_s for r in without])
+    assert more_s == pytest.approx(np.mean([run.stood.duration_s for run in runs]), abs=3.0)
+
+
+def test_policies_reckon_with_the_price_of_moving_that_they_have_in_real_runs() -> None:
+    made = asked()
+    assert toll_of(made, latency_of(made, hangs=False)).setup_samples == opening(made).setup_samples

@@ -47,7 +47,7 @@ def test_some_are_abrupt_and_some_gradual() -> None:
     ends = [(drawn(seed).curves[0], drawn(seed).crossing) for seed in range(300)]
     jumps = [curve(at * 1.05) / curve(at * 0.95) for curve, at in ends]
     assert 0.35 < np.mean(np.array(jumps) > 3.0) < 0.8
-    assert 0.1 < np.mean(np.array(jumps) < 1.3) < 0.5
+    assert 0.1 < np.mean(np.array(jumps) < 2.0) < 0.5  # the model: a third of it is smooth
 
 
 def test_a_healthy_service_is_well_within_its_slo() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaosbandit.plan.outcome import Advice, BudgetPlan, Spread, StoppedBy
+from chaosbandit.plan.outcome import Advice, BudgetPlan, GatePlan, Price, Spread, StoppedBy
 from chaosbandit.plan.text import WIDTH, headline, to_text
 from tests.plan.test_outcome import made
 
@@ -65,12 +65,15 @@ def test_advice_only_where_it_is_needed() -> None:
 
 
 def test_advice_names_keys_values_and_what_follows() -> None:
-    raised = Advice({"budget.spend": "4.6%", "search.max_duration": "48min"}, 0.914)
-    coarser = Advice({"search.resolution": "50%"}, 0.78)
+    then, now = Price(12_400.0, 210.0, 1080.0), Price(9000.0, 120.0, 660.0)
+    raised = Advice({"budget.spend": "4.6%", "search.max_duration": "48min"}, 0.914, then, now)
+    coarser = Advice({"search.resolution": "50%"}, 0.78, then, now)
     text = to_text(replace(made(), advice=(raised, coarser)))
     assert "advice: for 90 % of runs to end with an answer, set one of\n" in text
     assert "  budget.spend: 4.6% and search.max_duration: 48min  then 91 % do\n" in text
     assert "  search.resolution: 50%                             then 78 % do\n" in text
+    price = "12,400 requests, 210 bad, 18 minutes instead of 9,000 requests, 120 bad, 11 minutes"
+    assert text.count(f"    for {price}\n") == 2
     one = to_text(replace(made(), advice=(coarser,)))
     assert "advice: for more runs to end with an answer, set\n" in one
 
@@ -82,3 +85,39 @@ def test_where_nothing_helps_it_says_so() -> None:
 def test_nothing_is_said_of_limits_that_stopped_no_run() -> None:
     fine = replace(made(), stopped_by=StoppedBy(0.0, 0.0, 0.0, 0.0))
     assert "stopped by" not in to_text(fine)
+
+
+def test_it_is_said_what_holding_takes_and_costs() -> None:
+    text = " ".join(to_text(made()).split())
+    assert (
+        "to hold takes at least 299 good requests at one severity (availability at 99 %, 95 % "
+        "confidence) search.hold: 15 s costs an answer about 3.5 s of that time, 350 of the "
+        "requests to the canary and 3.5 of the bad ones" in text
+    )
+    never = replace(made(), hold=replace(made().hold, possible=False, hold_s=0.0))
+    text = " ".join(to_text(never).split())
+    assert "so nothing can ever be shown to hold, only to break" in text
+    assert "search.hold:" not in text
+
+
+def test_what_is_cheaper_is_said_with_both_prices() -> None:
+    then, now = Price(1240.0, 21.0, 90.0), Price(9000.0, 120.0, 660.0)
+    gate = Advice({"search.stop": "gate"}, 1.0, then, now)
+    single = Advice({"search.block": "1"}, 0.9, then, now)
+    text = " ".join(to_text(replace(made(), alternatives=(gate, single))).split())
+    assert (
+        "cheaper: the gate alone (search.stop: gate, or --gate) costs 1,240 requests, 21 bad, 1.5 "
+        "minutes instead of 9,000 requests, 120 bad, 11 minutes, and 100 % of runs end with an "
+        "answer" in text
+    )
+    assert "without search.block, valid only where failures come one by one, costs 1,240" in text
+
+
+def test_gates_and_exit_codes_are_said() -> None:
+    (one,) = made().ladders
+    gated = replace(made(), ladders=(replace(one, gate=GatePlan("150 ms", 0.5, 0.3, 0.2)),))
+    said = "the gate slow > 150 ms passes (50 %), fails (30 %), is undecided (20 %)"
+    assert said in to_text(gated) and "slow ends with" in to_text(gated)
+    alone = to_text(replace(gated, stop="gate"))
+    assert said in alone and "slow ends with" not in alone
+    assert "exit codes: 0 (60 %), 4 (10 %), 5 (30 %)" in alone

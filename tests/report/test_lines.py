@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from chaosbandit.core.campaign import EvidenceExpired
+from chaosbandit.core.events import EvidenceExpired
 from chaosbandit.report.lines import PlainLines, line_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,19 @@ def test_bad_news_is_loud(tell: Tell) -> None:
 def test_expired_evidence_is_told(tell: Tell) -> None:
     event = EvidenceExpired("evidence is older than an hour", 101.0)
     assert line_of(event, tell("answered").campaign) == event.why
+
+
+def test_longer_blocks_are_told_with_their_price(tell: Tell) -> None:
+    line = next(line for line in told(tell, "clumps").splitlines() if "blocks" in line)
+    assert line.endswith(
+        "6 bad requests in a row are no chance: from here on, and for all before, evidence is "
+        "weighed in blocks of 24, which takes about 24 times the requests"
+    )
+
+
+def test_a_hold_is_told_once_when_it_begins(tell: Tell) -> None:
+    lines = [line[9:] for line in told(tell, "holding").splitlines() if "holding" in line]
+    assert lines == ["holding 192 ms: 2 of 15 s"]
 
 
 def test_a_broken_stream_never_stops_a_run(tell: Tell) -> None:

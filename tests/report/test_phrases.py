@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from chaosbandit.report.phrases import clock, count, duration, plural, share, window, writable
+from chaosbandit.report.phrases import (
+    about,
+    clock,
+    count,
+    duration,
+    listed,
+    plural,
+    share,
+    spanned,
+    window,
+    writable,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +63,34 @@ def test_window(duration_s: float, text: str) -> None:
 )
 def test_share(fraction: float, text: str) -> None:
     assert share(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [
+        ("190 ms", "206 ms", "190 to 206 ms"),
+        ("700 ms", "1.2 s", "700 ms to 1.2 s"),
+        ("190 ms", "190 ms", "190 ms"),
+        ("190 ms", "above 1 s", "190 ms to above 1 s"),
+        ("below 10 ms", "20 ms", "below 10 ms to 20 ms"),
+        ("below 10 ms", "above 20 ms", "below 10 ms to above 20 ms"),
+        ("12.5", "13", "12.5 to 13"),
+    ],
+)
+def test_spanned(start: str, end: str, text: str) -> None:
+    assert spanned(start, end) == text
+
+
+@pytest.mark.parametrize(("words", "text"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])
+def test_listed(words: str, text: str) -> None:
+    assert listed(words) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(2634.0, "2,600"), (14.2, "14"), (0.3, "0"), (199_500.0, "200,000")]
+)
+def test_about(number: float, text: str) -> None:
+    assert about(number) == text
 
 
 def test_counts() -> None:

@@ -11,7 +11,15 @@ from chaosbandit.report.scene import Scene, Stage, watch
 if TYPE_CHECKING:
     from tests.report.conftest import Tell
 
-STORIES = ["answered", "out of budget", "broke at once", "not steady", "cut off", "one of three"]
+STORIES = [
+    "answered",
+    "holding",
+    "out of budget",
+    "broke at once",
+    "not steady",
+    "cut off",
+    "one of three",
+]
 
 
 def drawn(tell: Tell, story: str, width: int, glyphs: Glyphs = UNICODE) -> list[tuple[Scene, str]]:
@@ -46,6 +54,20 @@ def test_what_is_going_on_can_be_read(tell: Tell, width: int) -> None:
         assert "6 of 12, 6 bad" in text
         assert "6 of 100 bad spent (latency)" in text
         assert "┥" in text
+    assert "●" in text
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_hold_says_how_long_of_how_long(tell: Tell, width: int) -> None:
+    text = next(
+        text
+        for scene, text in reversed(drawn(tell, "holding", width))
+        if scene.stage is Stage.HOLDING
+    )
+    assert "holding 192 ms: 4 of 15 s" in text
+    (row,) = [row for row in text.splitlines() if row.split()[:1] == ["hold"]]
+    assert row.endswith("4 of 15 s")
+    assert "samples" not in text
     assert "●" in text
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosbandit.core.model import Route, VerdictKind
-from chaosbandit.report.records import Cleanliness, GateOutcome
+from chaosbandit.core.model import GateOutcome, Route, VerdictKind
+from chaosbandit.report.records import Cleanliness
 from chaosbandit.report.result import result_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_an_answered_run_in_numbers(tell: Tell) -> None:
     result = result_of(tell("answered").campaign, journal=Path("/tmp/a.jsonl"))
-    assert result.schema == 1
+    assert result.schema == 2
     assert (result.scenario, result.run, result.seed) == ("storefront-slow-inventory", "3fa9c1", 7)
     assert (result.answered, result.exit_code, result.journal) == (True, 0, "/tmp/a.jsonl")
     (ladder,) = result.ladders
@@ -95,8 +95,8 @@ def test_void_exposures_give_no_dose(tell: Tell) -> None:
     [
         ("answered", GateOutcome.PASSED),
         ("broke at once", GateOutcome.FAILED),
-        ("open", GateOutcome.UNPROVEN),
-        ("not exercised", GateOutcome.UNPROVEN),
+        ("open", GateOutcome.UNDECIDED),
+        ("not exercised", GateOutcome.UNDECIDED),
     ],
 )
 def test_gates(tell: Tell, story: str, outcome: GateOutcome) -> None:

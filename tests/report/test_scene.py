@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaosbandit.core.campaign import Decided, EvidenceExpired, Observed
+import pytest
+
+from chaosbandit.core.events import BlockRaised, Decided, EvidenceExpired, Observed
 from chaosbandit.core.model import Phase, Purpose, Route
 from chaosbandit.report.scene import Scene, Stage, watch
 
@@ -42,6 +44,18 @@ def test_samples_of_the_decision_are_counted(tell: Tell) -> None:
     ]
     assert [scene.purpose for scene in fullest] == [Purpose.SEARCH, Purpose.HELD, Purpose.BROKE]
     assert [scene.exposure for scene in fullest] == [1, 2, 3]
+
+
+def test_a_hold_shows_how_long_it_has_stood(tell: Tell) -> None:
+    holding = [scene for scene in scenes(tell, "holding") if scene.stage is Stage.HOLDING]
+    assert holding[-1].purpose is Purpose.HOLD
+    assert holding[-1].stood_s == pytest.approx(3.58)
+    assert [scene.stood_s for scene in holding] == sorted(scene.stood_s for scene in holding)
+
+
+def test_longer_blocks_change_nothing_on_the_screen(tell: Tell) -> None:
+    scene, campaign = Scene(Stage.CHOOSING, exposure=3), tell("answered").campaign
+    assert watch(scene, BlockRaised(24, 6, 101.0), campaign) == scene
 
 
 def test_expired_evidence_changes_nothing_on_the_screen(tell: Tell) -> None:

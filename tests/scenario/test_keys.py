@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chaosbandit.core.doses.latency import Latency
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.errors import ScenarioError
 from chaosbandit.scenario import parse, schema
@@ -56,6 +57,8 @@ LATENCY: dict[str, Any] = {
         "policy": "certify",
         "confidence": "95%",
         "resolution": "10%",
+        "hold": "5s",
+        "stop": "bracket",
         "escalation": 2,
         "cost_of_bad": 0,
         "block": 3,
@@ -117,6 +120,9 @@ CHANGES: list[tuple[tuple[str | int, ...], Any]] = [
     (("ladders", 0, "stream"), "upstream"),
     (("search", "confidence"), 0.99),
     (("search", "resolution"), "5%"),
+    (("search", "hold"), "0s"),
+    (("search", "hold"), "12s"),
+    (("search", "stop"), "gate"),
     (("search", "escalation"), 1.5),
     (("search", "cost_of_bad"), 10),
     (("search", "block"), 4),
@@ -271,5 +277,5 @@ def test_defaults_are_the_cores() -> None:
     assert not scenario.traffic.fresh_connections
     assert scenario.traffic.control_share == 0.2
     assert (scenario.budget.window_s, scenario.budget.spend) == (30 * 86400, 0.05)
-    assert (scenario.ladder.jitter, scenario.ladder.stream) == (0, "downstream")
+    assert scenario.ladder.dose == Latency(jitter=0, stream="downstream")
     assert (dict(scenario.require), scenario.seed, scenario.description) == ({}, None, "")

@@ -28,6 +28,7 @@ ladders:
   - {name: slow, proxy: stock, toxic: latency, from: 1ms, to: 10s}
 guardrails: {max_severity: 2s, max_exposure: 30s}
 require: {slow: "> 150ms"}
+seed: 1
 """
 EDGE_ERRORS = """\
 version: 1
@@ -156,7 +157,17 @@ CANARY_TABLE = [
     ("max_severity: 2s", "max_severity: ^10%", "guardrails.max_severity", "a duration"),
     ("max_severity: 2s", "max_severity: ^1500.5ms", "guardrails.max_severity", "whole milli"),
     ("max_severity: 2s", "max_severity: ^2", "guardrails.max_severity", "2s (latency)"),
-    ("max_exposure: 30s", "max_exposure: ^3s", "guardrails.max_exposure", "nothing is measured"),
+    ("max_exposure: 30s", "max_exposure: ^2s", "guardrails.max_exposure", "nothing is measured"),
+    ("max_exposure: 30s", "max_exposure: ^17s", "guardrails.max_exposure",
+     "at least 17.3s: search.hold (`15s`), the warm-up (warmup, 0.3 s) and one traffic.timeout "
+     "(`2s`) together; or a search.hold of at most 14.7s"),
+    ("seed: 1", "search: {hold: ^-1s}", "search.hold", "with its unit"),
+    ("seed: 1", "search: {hold: ^2h}", "search.hold", "from 0s to 1h"),
+    ("seed: 1", "search: {stop: ^gates}", "search.stop", "did you mean `gate`?"),
+    ("seed: 1", "search: {max_duration: ^7s}", "search.max_duration",
+     "at least 8s: at traffic.rate (`50/s`) that is the time for timing.steady_samples and the "
+     "299 good requests that show slos[0].objective to hold; or a traffic.rate of 57/s, or an "
+     "objective of at most 98.8%"),
     ('slow: "> 150ms"', '^slo: "> 150ms"', "require.slo", "did you mean `slow`?"),
     ('"> 150ms"', '^"150ms"', "require.slow", "in quotes"),
     ('"> 150ms"', '^">= 150ms"', "require.slow", "in quotes"),
@@ -178,7 +189,7 @@ def test_a_mistake_is_found_where_it_is(old: str, new: str, key: str, words: str
 
 def test_the_texts_the_table_changes_are_valid() -> None:
     assert parse(CANARY, "shop.yaml", {}).scenario.name == "shop"
-    assert parse(EDGE_ERRORS, "shop.yaml", {}).scenario.ladder.kind == "errors"
+    assert parse(EDGE_ERRORS, "shop.yaml", {}).scenario.ladder.dose.name == "errors"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +278,84 @@ def test_defaults_are_named_in_the_arithmetic() -> None:
     assert "spend `5%`" in problem.wanted
 
 
+# --- what no time, rate or number of samples could show -------------------------------------------
+
+
+def searching(keys: str) -> str:
+    """The canary with keys of `search`."""
+    return CANARY.replace("seed: 1", f"search: {{{keys}}}")
+
+
+def test_a_hold_that_fits_exactly_is_taken_and_none_needs_no_room() -> None:
+    exact = CANARY.replace("max_exposure: 30s", "max_exposure: 17300ms")
+    assert parse(exact, "f", {}).scenario.search.hold_s == 15.0
+    short = searching("hold: 0s").replace("max_exposure: 30s", "max_exposure: 3s")
+    assert parse(short, "f", {}).scenario.search.hold_s == 0.0
+
+
+def test_a_slow_warm_up_takes_its_part_of_an_exposure() -> None:
+    problem = the_problem(CANARY.replace("rate: 50/s", "rate: 20/min"))
+    assert problem.key == "guardrails.max_exposure"
+    assert "at least 32s" in problem.wanted
+    assert "the warm-up (warmup_samples at traffic.rate, 15 s)" in problem.wanted
+    assert "a search.hold of at most 13s" in problem.wanted
+
+
+def test_what_is_proposed_for_too_little_time_is_enough_and_just_so() -> None:
+    """399 requests have to be sent: 299 good ones and a hundred in steady state."""
+
+    def timed(time: str) -> str:
+        return searching(f"max_duration: {time}, hold: 5s").replace("rate: 50/s", "rate: 2/s")
+
+    slow = timed("3m")
+    problem = the_problem(slow)
+    assert problem.wanted.startswith("at least 200s")
+    assert "a traffic.rate of 3/s, or an objective of at most 98.85%" in problem.wanted
+    assert the_problem(timed("199s")).key == "search.max_duration"
+    assert the_problem(slow.replace("99%", "98.86%")).key == "search.max_duration"
+    for enough in (timed("200s"), slow.replace("2/s", "3/s"), slow.replace("99%", "98.85%")):
+        parse(enough, "f", {})
+
+
+def test_the_strictest_objective_needs_the_most_time() -> None:
+    slo = "  - {name: strict, good: status in 2xx, objective: 99.9%}\n"
+    problem = the_problem(searching("max_duration: 1m").replace("budget:", slo + "budget:"))
+    assert problem.wanted.startswith("at least 62s")
+    assert "the 2,995 good requests that show slos[1].objective" in problem.wanted
+
+
+def test_no_objective_is_proposed_where_steady_state_takes_all_the_time() -> None:
+    problem = the_problem(searching("max_duration: 2s"))
+    assert problem.wanted.endswith("or a traffic.rate of 200/s")
+
+
+def test_so_few_samples_that_nothing_can_be_shown_are_refused() -> None:
+    even = searching("max_samples: 4").replace("99%", "50%")
+    problem = the_problem(even)
+    assert problem.key == "search.max_samples"
+    assert problem.wanted.startswith("at least 5, or nothing can be shown: to hold takes 5 good")
+    parse(even.replace("max_samples: 4", "max_samples: 5"), "f", {})
+    parse(searching("max_samples: 200"), "f", {})  # never holds at 99 %, but one bad sample breaks
+
+
+def test_a_budget_may_leave_holding_alone_to_be_shown() -> None:
+    lenient = searching("max_samples: 2").replace("99%", "40%").replace("2_000_000", "200")
+    problem = the_problem(lenient.replace("5%", "3%"))
+    assert problem.wanted.startswith("at least 4, or nothing can be shown")
+    assert "to break 6 bad ones, of which the budget allows 3" in problem.wanted
+
+
+def test_stopping_at_gates_needs_a_gate_for_every_ladder() -> None:
+    gated = TWO.replace("seed: 1", "search: {stop: gate}")
+    problem = the_problem(gated)
+    assert problem.key == "search.stop"
+    assert problem.wanted == (
+        "bracket, or a gate in `require` for every ladder: there is none for dear"
+    )
+    both = gated.replace('{slow: "> 150ms"}', '{slow: "> 150ms", dear: "> 30ms"}')
+    assert parse(both, "f", {}).scenario.search.stop == "gate"
+
+
 # --- several ladders ------------------------------------------------------------------------------
 
 TWO = CANARY.replace(
@@ -291,7 +380,7 @@ def test_several_ladders_may_share_a_proxy() -> None:
     shared = TWO.replace("name: dear, proxy: prices", "name: dear, proxy: stock")
     assert {ladder.proxy for ladder in parse(shared, "f", {}).scenario.ladders} == {"stock"}
     more = "  - {name: more, proxy: shop, toxic: latency, from: 1ms, to: 1s}\n"
-    kinds = [ladder.kind for ladder in parse(EDGE_ERRORS + more, "f", {}).scenario.ladders]
+    kinds = [ladder.dose.name for ladder in parse(EDGE_ERRORS + more, "f", {}).scenario.ladders]
     assert kinds == ["errors", "latency"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosbandit.scenario import spelling
+from chaosbandit.scenario import severities, spelling
 from chaosbandit.scenario.addresses import header_value, host_port, numbered_url, toxiproxy
 from chaosbandit.scenario.conditions import condition
 from chaosbandit.scenario.spelling import Amount, WantedError
@@ -72,10 +72,10 @@ def test_no_whole_numbers(value: object) -> None:
 
 
 def test_severities_keep_their_unit() -> None:
-    assert spelling.amount("2s") == Amount("latency", 2)
-    assert spelling.amount("10%") == Amount("errors", 0.1)
-    assert spelling.gate("> 150ms") == Amount("latency", 0.15)
-    assert spelling.gate(">2%") == Amount("errors", 0.02)
+    assert severities.amount("2s") == Amount("s", 2)
+    assert severities.amount("10%") == Amount("share", 0.1)
+    assert severities.gate("> 150ms") == Amount("s", 0.15)
+    assert severities.gate(">2%") == Amount("share", 0.02)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ All chance comes from a `Random`, so that seeds and hypothesis can both choose.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
 from typing import Any
 
 from chaosbandit.core import policies
+from chaosbandit.core.doses.errors import Errors
+from chaosbandit.core.doses.latency import Latency
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
@@ -69,6 +72,11 @@ def valid(rng: Random) -> Valid:
         ("description", description, "description", description),
         ("seed", whole(rng, seed), "seed", seed),
     )
+    scenario = Scenario(
+        named, server.rstrip("/"), TOPOLOGIES[topology], proxies, traffic, slos, budget, ladders,
+        search, guardrails, timing, gates, **meant,
+    )  # fmt: skip
+    scenario = replace(scenario, search=_that_can_end(rng, scenario, said_search))
     data = {
         "version": Quantity(1),
         "name": named,
@@ -86,10 +94,6 @@ def valid(rng: Random) -> Valid:
         **({"require": said_gates} if said_gates or rng.random() < 0.5 else {}),
         **more,
     }
-    scenario = Scenario(
-        named, server.rstrip("/"), TOPOLOGIES[topology], proxies, traffic, slos, budget, ladders,
-        search, guardrails, timing, gates, **meant,
-    )  # fmt: skip
     data, environment = _with_variables(rng, _shuffled(rng, data))
     return Valid(data, environment, scenario)
 
@@ -274,13 +278,13 @@ def _ladder(
     said |= {"vary": varied} if rng.random() < 0.5 else {}
     if not errors and rng.random() < 0.5:
         said["jitter"], meant["jitter"] = share(rng, Fraction(percent, 100)), percent / 100
-    ladder = Ladder(named, proxy, kind, mild, harsh, resolution, **meant)
-    return ladder, _shuffled(rng, said)
+    dose = Errors(**meant) if errors else Latency(**meant)
+    return Ladder(named, proxy, dose, mild, harsh, resolution), _shuffled(rng, said)
 
 
-def _between(rng: Random, kind: str, mild: float, harsh: float) -> tuple[float, str] | None:
-    """A severity from `mild` to below `harsh`, in the steps of its kind."""
-    scale = 10**6 if kind == "errors" else 1000
+def _between(rng: Random, unit: str, mild: float, harsh: float) -> tuple[float, str] | None:
+    """A severity from `mild` to below `harsh`, in the steps of its unit."""
+    scale = 10**6 if unit == "share" else 1000
     low, high = round(mild * scale), round(harsh * scale) - 1
     return _severity(rng, scale > 1000, rng.randint(low, high)) if low <= high else None
 
@@ -288,10 +292,10 @@ def _between(rng: Random, kind: str, mild: float, harsh: float) -> tuple[float, 
 def _guardrails(rng: Random, ladders: Sequence[Ladder]) -> tuple[Guardrails, Data]:
     exposure_ms, bad, unresolved = (rng.randint(*to) for to in ((900_000, 3_600_000), LIMIT, LIMIT))
     freeze = rng.sample(FREEZE, rng.randint(0, 3))
-    kind = rng.choice(ladders).kind
-    meant_for = [ladder for ladder in ladders if ladder.kind == kind]
+    unit = rng.choice(ladders).dose.unit
+    meant_for = [ladder for ladder in ladders if ladder.dose.unit == unit]
     mildest, harshest = max(one.mild for one in meant_for), max(one.harsh for one in meant_for)
-    cap = _between(rng, kind, mildest, harshest)
+    cap = _between(rng, unit, mildest, harshest)
     said, meant = _some(
         rng,
         ("abort_if_bad_in_a_row", whole(rng, bad), "abort_if_bad_in_a_row", bad),
@@ -301,7 +305,7 @@ def _guardrails(rng: Random, ladders: Sequence[Ladder]) -> tuple[Guardrails, Dat
     )
     said["max_exposure"] = duration(rng, exposure_ms)
     if "max_severity" in meant:
-        meant["max_severity_kind"] = kind
+        meant["max_severity_unit"] = unit
     return Guardrails(max_exposure_s=exposure_ms / 1000, **meant), said
 
 
@@ -313,9 +317,9 @@ def _gates(
 ) -> tuple[dict[str, float], Data]:
     meant, said = {}, {}
     for ladder in ladders:
-        capped = guardrails.max_severity is not None and guardrails.max_severity_kind == ladder.kind
-        cap = guardrails.max_severity if capped else None
-        found = _between(rng, ladder.kind, ladder.mild, min(ladder.harsh, cap or ladder.harsh))
+        unit = ladder.dose.unit
+        cap = guardrails.max_severity if guardrails.max_severity_unit == unit else None
+        found = _between(rng, unit, ladder.mild, min(ladder.harsh, cap or ladder.harsh))
         if found is not None and rng.random() < 0.6:
             meant[ladder.name] = found[0]
             said[ladder.name] = rng.choice(["> ", ">"]) + found[1]
@@ -325,8 +329,8 @@ def _gates(
 def _search(rng: Random) -> tuple[Search, Data]:
     policy, confidence, resolution = rng.choice(POLICIES), rng.randint(50, 99), rng.randint(1, 100)
     tenths, cost = rng.randint(11, 1000), rng.randint(0, 10**6)
-    block, most, time_ms = rng.randint(1, 10**7), rng.randint(1, 10**7), rng.randint(1000, 10**8)
-    ttl_ms = rng.randint(1000, 10**8)
+    block, most, time_ms = rng.randint(1, 10**7), rng.randint(7, 10**7), rng.randint(1000, 10**8)
+    ttl_ms, hold_ms = rng.randint(1000, 10**8), rng.randint(0, 300_000)
     said, meant = _some(
         rng,
         ("policy", policy, "policy", policy),
@@ -337,10 +341,26 @@ def _search(rng: Random) -> tuple[Search, Data]:
         ("block", whole(rng, block), "block", block),
         ("max_samples", whole(rng, most), "max_samples", most),
         ("max_duration", duration(rng, time_ms), "max_duration_s", time_ms / 1000),
+        ("hold", duration(rng, hold_ms), "hold_s", hold_ms / 1000),
         ("evidence_ttl", duration(rng, ttl_ms), "evidence_ttl_s", ttl_ms / 1000),
         ("monotone_check", True, "monotone_check", True),
     )
     return Search(**meant), said
+
+
+def _that_can_end(rng: Random, plan: Scenario, said: Data) -> Search:
+    """With time to hold the strictest objective; stops at gates where all ladders have one."""
+    search, delta = plan.search, 1 - plan.search.confidence
+    good = max(math.ceil(math.log(delta) / math.log(slo.objective)) for slo in plan.slos)
+    least_s = (good + plan.timing.steady_samples) / plan.traffic.rate_per_s
+    if search.max_duration_s < least_s:
+        time_ms = rng.randint(math.ceil(least_s * 1000), 604_800_000)
+        said["max_duration"] = duration(rng, time_ms)
+        search = replace(search, max_duration_s=time_ms / 1000)
+    stop = rng.choice(["bracket", "gate"])
+    if stop == "bracket" or all(ladder.name in plan.require for ladder in plan.ladders):
+        said["stop"], search = stop, replace(search, stop=stop)
+    return search
 
 
 POLICIES = list(policies.names())
@@ -348,7 +368,7 @@ POLICIES = list(policies.names())
 
 def _timing(rng: Random) -> tuple[Timing, Data]:
     warmup_ms, samples = rng.randint(0, 300_000), rng.randint(0, 100)
-    washout_ms, steady = rng.randint(1000, 600_000), rng.randint(20, 10**6)
+    washout_ms, steady = rng.randint(1000, 600_000), rng.randint(20, 10**5)
     said, meant = _some(
         rng,
         ("warmup", duration(rng, warmup_ms), "warmup_s", warmup_ms / 1000),

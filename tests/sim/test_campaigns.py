@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pytest
 from scipy.stats import binom
 
-from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.scenario import Scenario, Search
 from chaosbandit.errors import Exit
 from chaosbandit.sim import Response
@@ -108,7 +109,7 @@ def test_brackets_contain_the_breaking_point(family: Family, part: int) -> None:
             told.append(story)
         assert campaign.stopped is not None
         assert campaign.stopped.exit_code in (Exit.ANSWERED, Exit.GUARDRAIL), story
-        assert campaign.stopped.answered == judge.bracket(campaign).closed, story
+        assert campaign.stopped.answered == bracket(Climb(campaign)).closed, story
         assert campaign.budget_left() >= 0, story
         answered += campaign.stopped.answered
         if not campaign.stopped.answered:
@@ -129,7 +130,7 @@ def simulated(family: Family, seed: int) -> tuple[Campaign, Response, str]:
     campaign = run(family.asked, simulated_world, seed=seed, sinks=[heard])
     assert campaign.stopped is not None
     story = (
-        f"{family}, seed {seed}: breaks at {crossing:.6g}, found {judge.bracket(campaign)}, "
+        f"{family}, seed {seed}: breaks at {crossing:.6g}, found {bracket(Climb(campaign))}, "
         f"{campaign.stopped.reason}\n{words(heard.events)}"
     )
     return campaign, response, story
@@ -137,7 +138,7 @@ def simulated(family: Family, seed: int) -> tuple[Campaign, Response, str]:
 
 def is_right(campaign: Campaign, response: Response) -> bool:
     """Whether the bad ratio is at most tau where held and at least tau where broke."""
-    found, tau = judge.bracket(campaign), campaign.slos[0].bad_ratio
+    found, tau = bracket(Climb(campaign)), campaign.slos[0].bad_ratio
     held = found.held is None or response(found.held) <= tau
     return held and (found.broke is None or response(found.broke) >= tau)
 
@@ -149,7 +150,7 @@ def test_a_response_that_never_breaks_has_no_bracket(part: int) -> None:
         campaign = run(
             scenario(over=ladder(0.01, 0.5)), world(lambda s: 0.1 * tau, seed), seed=seed
         )
-        found = judge.bracket(campaign)
+        found = bracket(Climb(campaign))
         assert found.broke is None, f"seed {seed}"
         assert found.held == 0.5, f"seed {seed}: {campaign.stopped}"
 
@@ -162,5 +163,5 @@ def test_at_the_objective_itself_hardly_anything_is_claimed(part: int) -> None:
     seeds = range(part, 80, 2)
     for seed in seeds:
         flat = world(lambda s: tau if s > 0.0 else 0.0, seed, bad_latency_s=1.5)
-        claims += judge.bracket(run(asked, flat, seed=seed)).closed
+        claims += bracket(Climb(run(asked, flat, seed=seed))).closed
     assert claims <= binom.ppf(0.999, len(seeds), 0.05)

@@ -43,7 +43,7 @@ def python(project: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": str(project)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(project), str(GUIDE.parents[1])))},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

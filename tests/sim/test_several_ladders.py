@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chaosbandit.core import judge
-from chaosbandit.core.campaign import Campaign, Decided, Observed, SteadyStateMeasured
+from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.claims import bracket
+from chaosbandit.core.climb import Climb, climbs
+from chaosbandit.core.doses.latency import Latency
+from chaosbandit.core.events import Decided, Observed, SteadyStateMeasured
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Decision, Expose, Phase, Route, Sample, Variant
 from chaosbandit.core.policies import policy
@@ -68,7 +71,7 @@ def shop_scenario(*ladders: Ladder, check: bool = True, **changes: Any) -> Scena
 
 def brackets(campaign: Campaign) -> dict[str, Bracket]:
     """What is certified of each ladder."""
-    return {each.ladder.name: judge.bracket(each) for each in campaign.each()}
+    return {climb.ladder.name: bracket(climb) for climb in climbs(campaign)}
 
 
 def stopped(campaign: Campaign) -> tuple[bool, int]:
@@ -95,8 +98,8 @@ def test_every_ladder_gets_its_bracket_out_of_one_budget(count: int, seed: int) 
         assert (found.closed, found.held < at <= found.broke) == (True, True), (ladder.name, found)
     assert campaign.budget_left() >= 0
     assert campaign.spent_bad(0) == bad_sent(heard)  # one ledger, whichever ladder is charged
-    assert sum(climb.samples for climb in campaign.climbs) == campaign.spent_samples
-    assert all(climb.samples > 0 for climb in campaign.climbs)
+    assert sum(climb.samples for climb in climbs(campaign)) == campaign.spent_samples
+    assert all(climb.samples > 0 for climb in climbs(campaign))
 
 
 def bad_sent(heard: Heard) -> int:
@@ -164,11 +167,11 @@ class Favouring:
     def __init__(self, ladder: str) -> None:
         self._ladder, self._inner = ladder, policy("certify")
 
-    def decide(self, campaign: Campaign, rng: np.random.Generator) -> Decision:
-        decision = self._inner.decide(campaign, rng)
+    def decide(self, climb: Climb, rng: np.random.Generator) -> Decision:
+        decision = self._inner.decide(climb, rng)
         if not isinstance(decision, Expose):
             return decision
-        return replace(decision, worth=float(campaign.ladder.name == self._ladder))
+        return replace(decision, worth=float(climb.ladder.name == self._ladder))
 
 
 def test_samples_go_where_they_are_worth_most() -> None:
@@ -249,7 +252,7 @@ def test_any_failed_gate_fails_the_run(require: dict[str, float], code: Exit) ->
 def test_two_ladders_of_one_proxy_are_told_apart() -> None:
     """The same severities on the answers and on the requests; only the latter break early."""
     answers = replace(INVENTORY, name="slow-answers")
-    requests = replace(INVENTORY, name="slow-requests", stream="upstream")
+    requests = replace(INVENTORY, name="slow-requests", dose=Latency(stream="upstream"))
     shop = Shop({"slow-answers": cliff(0.3), "slow-requests": cliff(0.02)}, 3)
     campaign = run(shop_scenario(answers, requests), shop, seed=3)
     assert stopped(campaign) == (True, Exit.ANSWERED)

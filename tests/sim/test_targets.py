@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import groupby
 
@@ -8,24 +9,24 @@ import pytest
 from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.sim.targets import (
     Asked,
+    Breaker,
     Bursts,
     Failing,
     Pile,
     Service,
     Symptom,
+    always,
     deployed,
+    during,
     independent,
     lognormal,
+    setting_in,
     watched,
 )
 from tests.simulated import cliff, generator, sample
 
 SICK = Asked(severity=0.5, now_s=3.0, in_flight=0)
 HEALTHY = Asked(severity=0.0, now_s=3.0, in_flight=0)
-
-
-def always(asked: Asked, drawn: float) -> bool:
-    return True
 
 
 def never(asked: Asked, drawn: float) -> bool:
@@ -43,10 +44,43 @@ def test_independent_failures_follow_the_curve() -> None:
     assert share(failing, SICK) == pytest.approx(0.3, abs=0.015)
 
 
+def test_a_dose_may_be_borne_for_a_while() -> None:
+    failing = setting_in(4.0, always, never)
+    assert not failing(Asked(0.5, 90.0, 0, 3.9), 0.5)
+    assert failing(Asked(0.5, 90.0, 0, 4.0), 0.5)
+
+
 def test_a_deploy_changes_who_fails() -> None:
     failing = deployed(5.0, never, always)
     assert not failing(Asked(0.5, 4.9, 0), 0.5)
     assert failing(Asked(0.5, 5.0, 0), 0.5)
+
+
+def test_there_are_spells_of_another_kind() -> None:
+    failing = during(lambda asked: 5.0 <= asked.now_s < 7.0, always, never)
+    assert [failing(Asked(0.0, now_s, 0), 0.5) for now_s in (4.9, 5.0, 6.9, 7.0)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_breaker_trips_after_failures_in_a_row_and_stays_open_without_a_dose() -> None:
+    breaker = Breaker(independent(cliff(0.1, below=0.0, above=1.0)), open_s=20.0, row=3)
+    told = [breaker(Asked(severity, 3.0, 0), 0.5) for severity in (0.5, 0.5, 0.0, 0.5, 0.5)]
+    assert told == [True, True, False, True, True]
+    assert not breaker(HEALTHY, 0.5), "two in a row are not three"
+    assert all(breaker(SICK, 0.5) for _ in range(3))
+    assert breaker(Asked(0.0, 22.9, 0), 0.5)
+    assert not breaker(Asked(0.0, 23.0, 0), 0.5)
+
+
+def test_a_deadly_dose_kills_for_good() -> None:
+    mortal = Breaker(never, math.inf, deadly=lambda severity: severity >= 0.5)
+    assert not mortal(Asked(0.4, 3.0, 0), 0.5)
+    assert mortal(SICK, 0.5)
+    assert mortal(Asked(0.0, 1e6, 0), 0.5)
 
 
 @pytest.mark.parametrize("length", [3, 20])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.random import Generator, default_rng
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
+from chaosbandit.core.guardrail import HOPELESS
 from chaosbandit.core.model import Decision, Expose, Purpose, Stop
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
@@ -125,8 +126,8 @@ def test_warm_up_is_charged_and_no_evidence() -> None:
         control_bad_ratios=(0.0,),
         toll=toll,
     )
-    assert found.exposures == 1 and found.answered
-    assert found.bad_samples == 10 + found.samples
+    assert found.exposures == 2 and found.answered  # what broke is looked at once more
+    assert found.bad_samples == 2 * HOPELESS + found.samples
     assert found.campaign.spent_bad(0) == found.bad_samples
 
 
@@ -153,10 +154,10 @@ class Stubborn:
 
     name = "stubborn"
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
-        if campaign.certificate.held_arm is not None:
-            return Stop("held", answered=True)
-        return Expose(campaign.ladder.variant(2), 100_000, Purpose.HELD, (0.001,))
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
+        if climb.certificate.held_arm is not None:
+            return Stop("held")
+        return Expose(climb.ladder.variant(0), 100_000, Purpose.HELD, (0.001,))
 
 
 def test_any_policy_can_be_tried_and_a_batch_ends_when_a_claim_is_made() -> None:

@@ -11,17 +11,18 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.evidence import claimed_bracket
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Decision, Stop
+from chaosbandit.core.model import Cause, Decision, Stop
+from chaosbandit.core.scenario import GATE
 from chaosbandit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Policy(Protocol):
 
     name: str
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
         """The next batch, or the end; the same campaign and generator give the same answer."""
         ...
 
@@ -106,7 +107,7 @@ def _plugin(name: str) -> Policy:
         why = f"{type(error).__name__}: {error}"
         raise UsageError(f"{said}, cannot be loaded ({why}); {remedy}") from error
     if not callable(getattr(made, "decide", None)):
-        raise UsageError(f"{said}, has no method `decide(campaign, rng)`; {remedy}")
+        raise UsageError(f"{said}, has no method `decide(climb, rng)`; {remedy}")
     own = getattr(made, "name", None)
     if own != name:
         raise UsageError(f"{said}, has the name {own!r}, wanted {name!r} in both places; {remedy}")
@@ -125,48 +126,77 @@ def highest_arm(severities: Sequence[float], limit: float) -> int:
     return bisect_right(severities, limit * (1 + 1e-9)) - 1
 
 
-def top_arm(campaign: Campaign) -> int:
-    """The highest arm the guardrails allow; -1 when there is none."""
-    limit = campaign.scenario.cap(campaign.ladder)
-    return highest_arm(campaign.ladder.severities, math.inf if limit is None else limit)
+def top_arm(climb: Climb) -> int:
+    """The highest arm that may be exposed; -1 when there is none: a gate needs none above it."""
+    limit, bound = climb.cap, gate_arm(climb)
+    top = highest_arm(climb.ladder.severities, math.inf if limit is None else limit)
+    return top if bound is None else min(top, bound)
 
 
-def whole_blocks(campaign: Campaign, samples: int) -> int:
+def whole_blocks(climb: Climb, samples: int) -> int:
     """At least so many, in whole blocks, and not beyond search.max_samples; a cut block may lose.
 
     Requests in flight count as sent. Less than one where nothing may be sent any more.
     """
-    block, limit = campaign.certificate.block, campaign.scenario.search.max_samples
+    block, limit = climb.certificate.block, climb.search.max_samples
     samples = -(-samples // block) * block
-    sent = campaign.spent_samples + campaign.unresolved
+    sent = climb.spent_samples + climb.unresolved
     return samples if limit is None else min(samples, limit - sent)
 
 
-def ended(campaign: Campaign) -> Stop | None:
+def ended(climb: Climb) -> Stop | None:
     """Why no further sample is needed, or can help; None to go on."""
-    ladder, search, top = campaign.ladder, campaign.scenario.search, top_arm(campaign)
+    ladder, search, top = climb.ladder, climb.search, top_arm(climb)
     if top < 0:
-        limit = ladder.text(campaign.scenario.cap(ladder) or 0.0)
-        return Stop(f"guardrails.max_severity: found {limit}, wanted at least {_at(ladder, 0)}")
-    if campaign.certificate.empty or campaign.one_sided.empty:
+        limit = ladder.text(climb.cap or 0.0)
+        why = f"guardrails.max_severity: found {limit}, wanted at least {_at(ladder, 0)}"
+        return Stop(why, cause=Cause.CAPPED)
+    if climb.certificate.empty:
         why = "no breaking point fits what was seen; is the response monotone, the target steady?"
-        return Stop(f"assumptions failed: {why}")
-    low, high, closed = claimed_bracket(campaign.certificate, ladder.severities, search.resolution)
-    if closed and low is not None and high is not None:
-        return Stop(f"held at {_at(ladder, low)}, broke at {_at(ladder, high)}", answered=True)
-    held, broke, _ = claimed_bracket(campaign.one_sided, ladder.severities, search.resolution)
+        return Stop(f"assumptions failed: {why}", cause=Cause.ASSUMPTIONS)
+    answer = _answer(climb, top)
+    if answer is not None:
+        return answer
+    sent = climb.spent_samples + climb.unresolved
+    if search.max_samples is not None and sent >= search.max_samples:
+        return Stop(f"search.max_samples ({search.max_samples}) are spent", cause=Cause.SAMPLES)
+    return None
+
+
+def _answer(climb: Climb, top: int) -> Stop | None:
+    """What is certified, if that is all that was asked."""
+    ladder = climb.ladder
+    held, broke, closed = claimed_bracket(
+        climb.certificate, ladder.severities, climb.search.resolution
+    )
+    bound = gate_arm(climb)
+    if bound is not None:
+        if held is not None and held >= bound:
+            return Stop(f"the gate holds: held at {_at(ladder, held)}", True, Cause.GATE_DECIDED)
+        if broke is not None and broke <= bound:  # `scenario` makes the gate an arm
+            return Stop(f"the gate fails: broke at {_at(ladder, broke)}", True, Cause.GATE_DECIDED)
+    if closed and held is not None and broke is not None:
+        why = f"held at {_at(ladder, held)}, broke at {_at(ladder, broke)}"
+        return Stop(why, True, Cause.BRACKETED)
     if held is not None and held >= top:
         whole = top == len(ladder.severities) - 1
         beyond = "the ladder's end" if whole else "what the guardrails allow"
-        at = _at(ladder, top)
-        return Stop(f"held at the cap of {at}: the breaking point is above {beyond}", answered=True)
+        why = f"held at the cap of {_at(ladder, top)}: the breaking point is above {beyond}"
+        return Stop(why, True, Cause.HELD_AT_CAP)
     if broke == 0:
-        at = _at(ladder, 0)
-        return Stop(f"broke at {at}, the mildest severity: the breaking point is below", True)
-    sent = campaign.spent_samples + campaign.unresolved
-    if search.max_samples is not None and sent >= search.max_samples:
-        return Stop(f"inconclusive: search.max_samples ({search.max_samples}) are spent")
+        why = f"broke at {_at(ladder, 0)}, the mildest severity: the breaking point is below"
+        return Stop(why, True, Cause.BROKE_AT_MILDEST)
     return None
+
+
+def gate_arm(climb: Climb) -> int | None:
+    """Where `search.stop: gate` looks: the mildest arm at or above what is required; else None."""
+    bound = climb.scenario.require.get(climb.ladder.name)
+    if climb.search.stop != GATE or bound is None:
+        return None
+    severities = climb.ladder.severities
+    at = bisect_left(severities, bound * (1 - 1e-9))
+    return min(at, len(severities) - 1)
 
 
 def _at(ladder: Ladder, arm: int) -> str:

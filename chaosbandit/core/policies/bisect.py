@@ -13,7 +13,7 @@ from functools import lru_cache
 from numpy.random import Generator
 from scipy.special import bdtr
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.evidence import within
 from chaosbandit.core.guardrail import BELIEVED
 from chaosbandit.core.model import Decision, Purpose, Stop
@@ -38,85 +38,81 @@ class Bisect:
 
     name = "bisect"
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
         """The rest of the test in question, a batch that certifies what was found, or the end."""
-        stop = ended(campaign)
+        stop = ended(climb)
         if stop is not None:
             return stop
-        samples = _plan(campaign)[0] * campaign.certificate.block
-        arm, purpose = _next(campaign, samples)
-        seen = campaign.arms[arm].samples
+        samples = _plan(climb)[0] * climb.certificate.block
+        arm, purpose = _next(climb, samples)
+        seen = climb.arms[arm].samples
         if seen >= _PATIENCE * samples:
-            text = campaign.ladder.text(campaign.ladder.severities[arm])
-            return Stop(f"inconclusive: the certificate does not follow the tests at {text}")
+            text = climb.ladder.text(climb.ladder.severities[arm])
+            return Stop(f"the certificate does not follow the tests at {text}")
         batch = -(-samples // _BATCHES)
         if purpose is Purpose.HELD:
-            return expose(campaign, arm, purpose, held_bets(campaign, arm), batch)
+            return expose(climb, arm, purpose, held_bets(climb, arm), batch)
         if purpose is Purpose.BROKE:
-            bets = broke_bets(campaign, arm, math.inf)
-            return expose(campaign, arm, purpose, bets, batch)
-        return expose(campaign, arm, purpose, (), samples - seen if seen < samples else samples)
+            bets = broke_bets(climb, arm, math.inf)
+            return expose(climb, arm, purpose, bets, batch)
+        return expose(climb, arm, purpose, (), samples - seen if seen < samples else samples)
 
 
-def _next(campaign: Campaign, samples: int) -> tuple[int, Purpose]:
+def _next(climb: Climb, samples: int) -> tuple[int, Purpose]:
     """What to do next: the tests' path from the mildest arm on, then what it ends at."""
-    severities, top = campaign.ladder.severities, top_arm(campaign)
+    severities, top = climb.ladder.severities, top_arm(climb)
     arm, held, broke = 0, -1, -1
     while broke < 0:
-        if campaign.arms[arm].samples < samples:
+        if climb.arms[arm].samples < samples:
             return arm, Purpose.SEARCH
-        if not _passed(campaign, arm):
+        if not _passed(climb, arm):
             broke = arm
         elif arm == top:
             return arm, Purpose.HELD
-        elif campaign.believed_broken(arm) >= BELIEVED:  # must not carry a climb: test it again
+        elif climb.believed_broken(arm) >= BELIEVED:  # must not carry a climb: test it again
             return arm, Purpose.SEARCH
         else:
-            held, arm = arm, doubled(campaign, arm)
+            held, arm = arm, doubled(climb, arm)
     if broke == 0:
         return broke, Purpose.BROKE
-    while not within(severities, held, broke, campaign.scenario.search.resolution):
+    while not within(severities, held, broke, climb.search.resolution):
         arm = middle(severities, held, broke)
-        if campaign.arms[arm].samples < samples:
+        if climb.arms[arm].samples < samples:
             return arm, Purpose.SEARCH
-        held, broke = (arm, broke) if _passed(campaign, arm) else (held, arm)
-    missing = campaign.certificate.missing_held(held) > 0
-    if missing and not (
-        campaign.standing == broke and campaign.certificate.missing_broke(broke) > 0
-    ):
+        held, broke = (arm, broke) if _passed(climb, arm) else (held, arm)
+    missing = climb.certificate.missing_held(held) > 0
+    if missing and not (climb.standing == broke and climb.certificate.missing_broke(broke) > 0):
         return held, Purpose.HELD
     return broke, Purpose.BROKE
 
 
-def _passed(campaign: Campaign, arm: int) -> bool:
+def _passed(climb: Climb, arm: int) -> bool:
     """The tests' outcome at an arm; the SLO that fares worst decides.
 
     What certifying adds to the counts enters in proportion.
     """
-    samples, limits = _plan(campaign)
-    share = campaign.arms[arm].samples / samples
-    return all(
-        bad <= limit * share for bad, limit in zip(campaign.arms[arm].bad, limits, strict=True)
-    )
+    samples, limits = _plan(climb)
+    share = climb.arms[arm].samples / samples
+    return all(bad <= limit * share for bad, limit in zip(climb.arms[arm].bad, limits, strict=True))
 
 
-def _plan(campaign: Campaign) -> tuple[int, tuple[int, ...]]:
+def _plan(climb: Climb) -> tuple[int, tuple[int, ...]]:
     """Samples of a test, as if blocks were samples, and per SLO how many bad ones may pass.
 
     The error the tests may make in total is delta, evenly split (Bonferroni) over the longest path.
     """
-    severities, search = campaign.ladder.severities, campaign.scenario.search
+    severities, search = climb.ladder.severities, climb.search
     factor = min(FACTOR, search.escalation)
     climbs = len(severities)
     if factor > 1.0:
-        whole = math.log(severities[top_arm(campaign)] / severities[0])
+        whole = math.log(severities[top_arm(climb)] / severities[0])
         climbs = min(climbs, 1 + math.ceil(whole / math.log(factor)))
     halvings = math.ceil(math.log2(max(len(severities), 2)))
     if factor > 1.0:
         ratio = math.log(factor) / math.log1p(search.resolution)
         halvings = math.ceil(math.log2(max(ratio, 1.0)))
-    alpha = (1.0 - search.confidence) / (climbs + halvings) / len(campaign.slos)
-    return _fixed_test(tuple(slo.bad_ratio for slo in campaign.slos), alpha)
+    alpha = (1.0 - search.confidence) / (climbs + halvings) / len(climb.slos)
+    return _fixed_test(tuple(slo.bad_ratio for slo in climb.slos), alpha)
 
 
 @lru_cache(maxsize=64)

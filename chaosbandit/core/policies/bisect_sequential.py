@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision
 from chaosbandit.core.policies import ended, register
 from chaosbandit.core.policies._one_arm import call, called, doubled, middle
@@ -20,16 +20,16 @@ class BisectSequential:
 
     name = "bisect_sequential"
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
         """The next batch at the arm in question, or the end."""
-        return ended(campaign) or call(campaign, _next_arm(campaign))
+        return ended(climb) or call(climb, _next_arm(climb))
 
 
-def _next_arm(campaign: Campaign) -> int:
+def _next_arm(climb: Climb) -> int:
     """The arm to call next."""
-    held, broke = called(campaign)
+    held, broke = called(climb)
     if held is None:
         return 0
     if broke is None:
-        return doubled(campaign, held)
-    return middle(campaign.ladder.severities, held, broke)
+        return doubled(climb, held)
+    return middle(climb.ladder.severities, held, broke)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision
 from chaosbandit.core.policies import ended, highest_arm, register, top_arm
 from chaosbandit.core.policies._one_arm import call, called
@@ -20,17 +20,17 @@ class Ramp:
 
     name = "ramp"
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
         """The next batch at the arm in question, or the end."""
-        return ended(campaign) or call(campaign, _next_arm(campaign))
+        return ended(climb) or call(climb, _next_arm(climb))
 
 
-def _next_arm(campaign: Campaign) -> int:
+def _next_arm(climb: Climb) -> int:
     """One resolution above the highest arm that held, below any that broke."""
-    severities, search = campaign.ladder.severities, campaign.scenario.search
-    held, broke = called(campaign)
+    severities, search = climb.ladder.severities, climb.search
+    held, broke = called(climb)
     if held is None:
         return 0
     step = min(1.0 + search.resolution, search.escalation)
     arm = max(highest_arm(severities, severities[held] * step), held + 1)
-    return min(arm, top_arm(campaign) if broke is None else broke - 1)
+    return min(arm, top_arm(climb) if broke is None else broke - 1)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision, Purpose
 from chaosbandit.core.policies import ended, highest_arm, register
 from chaosbandit.core.policies._believed import broke_bets, held_bets, highest_reach
@@ -27,36 +27,36 @@ class Thompson:
 
     name = "thompson"
 
-    def decide(self, campaign: Campaign, rng: Generator) -> Decision:
+    def decide(self, climb: Climb, rng: Generator) -> Decision:
         """The next batch at an arm chosen by chance, or the end."""
-        return ended(campaign) or _batch(campaign, _arm(campaign, rng))
+        return ended(climb) or _batch(climb, _arm(climb, rng))
 
 
-def _arm(campaign: Campaign, rng: Generator) -> int:
+def _arm(climb: Climb, rng: Generator) -> int:
     """An arm half a resolution below or above a crossing drawn, as far as may be climbed."""
-    severities = campaign.ladder.severities
-    quantile, above, highest = rng.random(), rng.random() < 0.5, highest_reach(campaign)
+    severities = climb.ladder.severities
+    quantile, above, highest = rng.random(), rng.random() < 0.5, highest_reach(climb)
     crossing = min(  # one quantile for all SLOs: the first one that breaks counts
         int(np.searchsorted(np.cumsum(belief.crossing())[:-1], quantile, side="right"))
-        for belief in campaign.beliefs
+        for belief in climb.beliefs
     )
     if crossing in (0, len(severities)):  # all arms break, or none
         return min(crossing, highest)
-    span = 1.0 + campaign.scenario.search.resolution
+    span = 1.0 + climb.search.resolution
     low = max(highest_arm(severities, severities[crossing] / math.sqrt(span)), 0)
     high = max(highest_arm(severities, severities[low] * span), low + 1)
     return min(high if above else low, highest)
 
 
-def _batch(campaign: Campaign, arm: int) -> Decision:
-    samples = max(_SMALLEST, int(_SHARE * campaign.spent_samples))
-    p_broke = campaign.believed_broken(arm)
+def _batch(climb: Climb, arm: int) -> Decision:
+    samples = max(_SMALLEST, int(_SHARE * climb.spent_samples))
+    p_broke = climb.believed_broken(arm)
     if 1.0 - p_broke > _BET:
-        return expose(campaign, arm, Purpose.HELD, held_bets(campaign, arm), samples)
-    at_tau = samples * max(slo.bad_ratio for slo in campaign.slos)
+        return expose(climb, arm, Purpose.HELD, held_bets(climb, arm), samples)
+    at_tau = samples * max(slo.bad_ratio for slo in climb.slos)
     ends = 1 + int(at_tau + 2 * math.sqrt(at_tau))  # more than an arm at the objective shows
     if p_broke > _BET:
-        certificate = campaign.one_sided if arm == 0 else campaign.certificate
-        bets = broke_bets(campaign, arm, certificate.missing_broke(arm))
-        return expose(campaign, arm, Purpose.BROKE, bets, samples, ends)
-    return expose(campaign, arm, Purpose.SEARCH, (), samples, ends)
+        certificate = climb.certificate
+        bets = broke_bets(climb, arm, certificate.missing_broke(arm))
+        return expose(climb, arm, Purpose.BROKE, bets, samples, ends)
+    return expose(climb, arm, Purpose.SEARCH, (), samples, ends)

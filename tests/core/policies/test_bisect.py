@@ -9,11 +9,12 @@ import pytest
 from numpy.random import default_rng
 from scipy.stats import binom
 
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.policies.bisect import _fixed_test
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.courses import cliff, flat, smooth
+from chaosbandit.sim.curves import cliff, flat, smooth
 from chaosbandit.sim.trial import SimulatedRun, scenario_of
 from tests.policy_steps import batches, guarded, holds_the_truth, tried
 
@@ -35,7 +36,7 @@ def test_every_test_has_the_same_size_whatever_it_shows() -> None:
     assert len(sizes) == 1 and all(batch.stop_after_bad is None for batch in batches(run))
     (size,) = sizes
     broken = {batch.variant.arm for batch in searches(run) if batch.variant.severity >= 20.0}
-    seen = [run.campaign.arms[arm] for arm in broken]
+    seen = [Climb(run.campaign).arms[arm] for arm in broken]
     assert seen and all(arm.samples >= size and arm.bad[0] > 0.9 * size for arm in seen)
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Expose, Purpose, Stop
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.courses import cliff, flat, smooth
+from chaosbandit.sim.curves import cliff, flat, smooth
 from chaosbandit.sim.trial import SimulatedRun, scenario_of
-from tests.policy_steps import begun, fold, tried
+from tests.policy_steps import begun, changed, fold, tried
 
 TAU = 0.01
 NAME = "bisect_sequential"
@@ -47,11 +48,11 @@ def test_it_jumps_no_further_than_allowed_from_what_is_certified(factor: float) 
     run = tried(scenario, cliff(20.0))
     up = list(itertools.takewhile(lambda severity: severity <= 20.0, visited(run)))
     assert all(b <= min(factor, 2.0) * a * 1.001 for a, b in itertools.pairwise(up))
-    assert all(run.campaign.certificate.own_held(arm) >= 3.0 for arm in _arms(run, up))
+    assert all(Climb(run.campaign).certificate.own_held(arm) >= 3.0 for arm in _arms(run, up))
 
 
 def _arms(run: SimulatedRun, severities: list[float]) -> list[int]:
-    return [run.campaign.ladder.severities.index(severity) for severity in severities]
+    return [run.campaign.newest.severities.index(severity) for severity in severities]
 
 
 def test_cliffs_cost_few_bad_samples_and_are_bracketed() -> None:
@@ -74,13 +75,13 @@ def test_a_smooth_curve_is_bracketed() -> None:
 
 
 def test_a_test_looks_first_then_bets_on_what_the_counts_favour() -> None:
-    campaign = begun(asked(), (0.1 * TAU,), 0.0)
-    first = policy(NAME).decide(campaign, default_rng(0))
+    climb = begun(asked(), (0.1 * TAU,), 0.0)
+    first = policy(NAME).decide(climb, default_rng(0))
     assert isinstance(first, Expose)
     assert (first.variant.arm, first.purpose, first.stop_after_bad) == (0, Purpose.SEARCH, 1)
     for ratio, purpose in [(0.0, Purpose.HELD), (0.9, Purpose.BROKE)]:
         bad = default_rng(0).random((first.samples, 1)) < ratio
-        second = policy(NAME).decide(fold(campaign, first, bad), default_rng(0))
+        second = policy(NAME).decide(fold(climb, first, bad), default_rng(0))
         assert isinstance(second, Expose)
         assert (second.variant.arm, second.purpose) == (0, purpose)
         assert (second.bets[0] < TAU) == (purpose is Purpose.HELD)
@@ -90,7 +91,7 @@ def test_an_arm_too_close_to_call_is_left_for_those_around_it() -> None:
     """The first middle is at the objective itself; the bracket closes around it."""
     scenario = asked(100.0, 0.05, resolution=0.2)
     run = tried(scenario, smooth(11.3, 0.3))
-    arms = run.campaign.arms
+    arms = Climb(run.campaign).arms
     stuck = max(range(len(arms)), key=lambda arm: arms[arm].samples)
     near = [arm for arm in range(stuck - 3, stuck + 4) if arm != stuck and arms[arm].samples]
     assert run.answered and arms[stuck].samples > 2000 and len(near) >= 2
@@ -122,16 +123,16 @@ def test_blocks_and_the_sample_limit_are_kept() -> None:
 
 
 def test_samples_in_flight_are_neither_ordered_twice_nor_over_the_limit() -> None:
-    campaign = begun(asked(max_samples=500), (0.1 * TAU,), 0.0)
-    batch = policy(NAME).decide(campaign, default_rng(0))
+    climb = begun(asked(max_samples=500), (0.1 * TAU,), 0.0)
+    batch = policy(NAME).decide(climb, default_rng(0))
     for _ in range(6):
         assert isinstance(batch, Expose)
-        campaign = fold(campaign, batch, np.zeros((batch.samples, 1), dtype=np.bool_))
-        batch = policy(NAME).decide(campaign, default_rng(0))
+        climb = fold(climb, batch, np.zeros((batch.samples, 1), dtype=np.bool_))
+        batch = policy(NAME).decide(climb, default_rng(0))
     assert isinstance(batch, Expose) and batch.purpose is Purpose.HELD and batch.samples > 1
-    waiting = policy(NAME).decide(replace(campaign, unresolved=490), default_rng(0))
+    waiting = policy(NAME).decide(changed(climb, unresolved=490), default_rng(0))
     assert isinstance(waiting, Stop) and not waiting.answered
-    few = policy(NAME).decide(replace(campaign, unresolved=200), default_rng(0))
+    few = policy(NAME).decide(changed(climb, unresolved=200), default_rng(0))
     assert isinstance(few, Expose) and few.samples == 1
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -10,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Expose, Purpose, Stop
 from chaosbandit.core.policies import names, policy
 from chaosbandit.core.scenario import Guardrails, Search
 from chaosbandit.errors import UsageError
-from tests.policy_steps import begun, fold
+from tests.policy_steps import begun, changed, fold
 
 TAU = 0.01
 
@@ -69,7 +69,7 @@ def test_it_never_steps_over_the_cap_nor_leaps(loop: ModuleType) -> None:
     scenario = loop.scenario_of(guardrails=Guardrails(max_severity=300.0))
     severities = scenario.ladder.severities
     run = loop.campaign_run(loop.response_of("cliff", 5000.0, TAU), scenario, default_rng(1))
-    reached = [severities[j] for j, arm in enumerate(run.campaign.arms) if arm.samples]
+    reached = [severities[j] for j, arm in enumerate(Climb(run.campaign).arms) if arm.samples]
     assert max(reached) <= 300.0
     assert all(b <= 2 * a * 1.0001 for a, b in itertools.pairwise(reached))
     assert run.stop.answered
@@ -123,7 +123,7 @@ def test_it_says_so_when_no_crossing_is_left(loop: ModuleType) -> None:
 def near_the_end(loop: ModuleType, **start: Any) -> Any:
     """A cliff between two neighbours that only needs certifying."""
     campaign = begun(loop.scenario_of(**start.get("scenario", {})), (0.001,), 0.0)
-    campaign = replace(campaign, setup_samples=start.get("setup_samples", 0.0))
+    campaign = changed(campaign, setup_samples=start.get("setup_samples", 0.0))
     for arm, good, bad in [(0, 5, 0), (96, 40, 0), (98, 60, 0), (100, 0, 3)]:
         campaign = after(loop, campaign, arm, good, bad)
     return campaign
@@ -144,7 +144,7 @@ def test_samples_in_flight_are_not_ordered_twice(loop: ModuleType) -> None:
     campaign = near_the_end(loop)
     arm = exposed(campaign).variant.arm
     campaign = after(loop, campaign, arm, 250, purpose=Purpose.HELD, bets=(0.001,))
-    alone, waiting = exposed(campaign), exposed(replace(campaign, unresolved=1000))
+    alone, waiting = exposed(campaign), exposed(changed(campaign, unresolved=1000))
     assert alone.variant.arm == waiting.variant.arm == arm
     assert alone.purpose is waiting.purpose is Purpose.HELD
     assert alone.samples > waiting.samples == 1
@@ -265,8 +265,8 @@ def test_a_target_exactly_at_the_objective_is_rarely_called(loop: ModuleType) ->
     held = broke = 0
     for seed in range(runs):
         run = loop.campaign_run(lambda _: (TAU,), scenario, default_rng([8, seed]))
-        held += bool(run.campaign.certificate.ruled_out[0])  # "arm 0 holds"
-        broke += bool(run.campaign.certificate.ruled_out[-1])  # "the last arm breaks"
+        held += bool(Climb(run.campaign).certificate.ruled_out[0])  # "arm 0 holds"
+        broke += bool(Climb(run.campaign).certificate.ruled_out[-1])  # "the last arm breaks"
     margin = 0.05 * runs + 3 * math.sqrt(runs * 0.05 * 0.95)
     assert held <= margin and broke <= margin
 

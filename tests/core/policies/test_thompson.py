@@ -10,7 +10,7 @@ from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.courses import cliff, flat, smooth
+from chaosbandit.sim.curves import cliff, flat, smooth
 from chaosbandit.sim.trial import scenario_of
 from tests.policy_steps import batches, begun, fold, guarded, holds_the_truth, tried
 
@@ -26,10 +26,10 @@ def test_it_starts_with_the_mildest_and_climbs_no_further_than_it_believes() -> 
     for factor in (1.5, 2.0, 4.0):
         scenario = asked()
         scenario = replace(scenario, search=replace(scenario.search, escalation=factor))
-        campaign = begun(scenario, (0.1 * TAU,), 0.0)
-        first = policy(NAME).decide(campaign, default_rng(0))
+        climb = begun(scenario, (0.1 * TAU,), 0.0)
+        first = policy(NAME).decide(climb, default_rng(0))
         assert isinstance(first, Expose) and first.variant.arm == 0
-        after = fold(campaign, first, np.zeros((first.samples, 1), dtype=np.bool_))
+        after = fold(climb, first, np.zeros((first.samples, 1), dtype=np.bool_))
         reached = []
         for seed in range(60):
             decision = policy(NAME).decide(after, default_rng(seed))
@@ -40,20 +40,20 @@ def test_it_starts_with_the_mildest_and_climbs_no_further_than_it_believes() -> 
 
 def test_chance_decides_and_the_same_chance_decides_alike() -> None:
     run = tried(asked(), cliff(20.0))
-    campaign = begun(asked(), (0.1 * TAU,), 0.0)
+    climb = begun(asked(), (0.1 * TAU,), 0.0)
     for batch in batches(run)[:8]:
         bad = np.full((batch.samples, 1), batch.variant.severity >= 20.0)
-        campaign = fold(campaign, batch, bad)
-    decisions = [policy(NAME).decide(campaign, default_rng(seed)) for seed in range(30)]
-    again = [policy(NAME).decide(campaign, default_rng(seed)) for seed in range(30)]
+        climb = fold(climb, batch, bad)
+    decisions = [policy(NAME).decide(climb, default_rng(seed)) for seed in range(30)]
+    again = [policy(NAME).decide(climb, default_rng(seed)) for seed in range(30)]
     assert decisions == again
     assert len({each.variant.arm for each in decisions if isinstance(each, Expose)}) > 1
 
 
 def test_it_bets_only_on_a_likely_side() -> None:
-    campaign, rng, purposes = begun(asked(), (0.1 * TAU,), 0.0), default_rng(3), set()
-    while isinstance(batch := policy(NAME).decide(campaign, rng), Expose):
-        p_broke = campaign.believed_broken(batch.variant.arm)
+    climb, rng, purposes = begun(asked(), (0.1 * TAU,), 0.0), default_rng(3), set()
+    while isinstance(batch := policy(NAME).decide(climb, rng), Expose):
+        p_broke = climb.believed_broken(batch.variant.arm)
         fits = {
             Purpose.HELD: p_broke < 0.2,
             Purpose.BROKE: p_broke > 0.8,
@@ -62,7 +62,7 @@ def test_it_bets_only_on_a_likely_side() -> None:
         assert fits[batch.purpose], (batch, p_broke)
         purposes.add(batch.purpose)
         bad = rng.random((batch.samples, 1)) < smooth(9.0, 0.1)(batch.variant.severity)
-        campaign = fold(campaign, batch, bad)
+        climb = fold(climb, batch, bad)
     assert batch.answered and purposes == set(Purpose)
 
 
