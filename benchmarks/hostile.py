@@ -17,6 +17,7 @@ from typing import Any
 
 from numpy.random import Generator
 
+from chaosbandit.core.allowed import refused
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Decision, Expose, Purpose, Route, Sample, Stop
@@ -74,7 +75,10 @@ class Situation:
 
 
 class Stubborn:
-    """Certifies one side of the ladder's middle pair, then bets on the other side for ever."""
+    """Certifies one side of the ladder's middle pair, then bets on the other side for ever.
+
+    Where the escalation rule keeps it from the pair, it looks at the mildest arm, which is well.
+    """
 
     name = "stubborn"
     first, then = Purpose.BROKE, Purpose.HELD
@@ -101,7 +105,10 @@ class Stubborn:
         block = certificate.block
         size = -(-20 // block) * block
         size = min(size, limit - climb.spent_samples)
-        return Expose(climb.ladder.variant(arms[purpose]), size, purpose, bets)
+        wanted = Expose(climb.ladder.variant(arms[purpose]), size, purpose, bets)
+        if refused(climb, wanted) is None:
+            return wanted
+        return Expose(climb.ladder.variant(0), size, Purpose.SEARCH)
 
 
 @register
@@ -179,6 +186,7 @@ def scenario_of(
             max_duration_s=max_duration_s,
             evidence_ttl_s=evidence_ttl_s,
             hold_s=0.0,
+            escalation=1.5 if policy == "certify" else math.inf,
         ),
         guardrails=guardrails or Guardrails(),
         timing=Timing(0.04, 2, 5.0, steady_samples),
@@ -192,13 +200,13 @@ def at_the_slo(asked: Scenario, tau: float, rng: Generator) -> Response:
     """Healthy when mild, exactly the SLO's ratio from there on, and clearly broken at the top.
 
     For the bettors the pair in the middle lies at one of the two edges: what is claimed first is
-    true, and what is claimed then is as often wrong as it can be.
+    true, and what is claimed then is as often wrong as it can be. What is milder is well.
     """
     ladder = asked.ladder
     low, high = (ladder.severities[middle(ladder) + i] for i in (0, 1))
     between = math.sqrt(low * high)
     if asked.search.policy == "bets-held":
-        mild, harsh = ladder.mild * 0.99, between
+        mild, harsh = low * 0.99, between
     elif asked.search.policy == "bets-broke":
         mild, harsh = between, math.inf
     else:
@@ -490,7 +498,7 @@ def deploy(rng: Generator, policy: str) -> Setup:
 
 
 class Overnight(World):
-    """A run that stands still for eight hours after its third exposure."""
+    """A run that stands still for eight hours after its fourth exposure."""
 
     __slots__ = ()
 
@@ -498,7 +506,7 @@ class Overnight(World):
     async def _inject(self, fault: Fault) -> AsyncIterator[Injected]:
         async with super()._inject(fault) as injected:
             yield injected
-        if sum(call.startswith("remove") for call in self.calls) == 3:
+        if sum(call.startswith("soften") for call in self.calls) == 4:
             self.time_s += 8 * 3600.0
 
 
@@ -517,7 +525,7 @@ def night(evidence_ttl_s: float) -> Build:
         )
         low, high = (SMALL.severities[middle(SMALL) + i] for i in (0, 1))
         cut = math.sqrt(low * high)
-        before, after = steps((cut, 0.95)), steps((SMALL.mild * 0.99, slo.bad_ratio), (cut, 0.95))
+        before, after = steps((cut, 0.95)), steps((low * 0.99, slo.bad_ratio), (cut, 0.95))
         failing = deployed(3600.0, independent(before), independent(after))
         service = Service((Symptom(failing, status=503),), USUAL)
         world = Overnight(lambda severity: 0.0, rng, target=service, timeout_s=TIMEOUT_S)

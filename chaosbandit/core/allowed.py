@@ -7,7 +7,7 @@ and what was wanted.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 
 from chaosbandit.core.climb import Climb
@@ -176,7 +176,7 @@ def _is_count(number: object) -> bool:
 
 
 def _is_finite(number: object) -> bool:
-    return isinstance(number, int | float) and math.isfinite(number)
+    return isinstance(number, int | float) and abs(number) <= sys.float_info.max  # NaN is not
 
 
 def _is_one_of(member: object, members: tuple[object, ...]) -> bool:

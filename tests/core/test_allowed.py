@@ -129,6 +129,7 @@ def test_a_stop_is_for_what_a_policy_can_know(decision: Any, found: str) -> None
         ({"variant": None}, "found the variant None"),
         ({"worth": NAN}, "found worth=nan"),
         ({"worth": float("inf")}, "found worth=inf"),
+        ({"worth": 10**400}, "found worth=1000"),
         ({"stop_after_bad": NAN}, "found stop_after_bad=nan"),
         ({"samples": True}, "found samples=True"),
     ],
