@@ -18,7 +18,7 @@ import numpy as np
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.confirmation import stood_s
-from chaosbandit.core.evidence import claimed_bracket
+from chaosbandit.core.evidence import claimed_bracket, within
 from chaosbandit.core.model import Purpose
 from chaosbandit.core.policies._prices import PAIR, Plan, Reading, Side, partners
 
@@ -145,7 +145,13 @@ class _Market:
             samples += side.samples
             bad += (side.samples + warmup * moves) * side.bad_ratio
             time += side.samples + self.reading.setup(side.arm)
-        return _Amount(samples, bad, time + sum(self._hold(side) for side in plan))
+        return _Amount(samples, bad, time + (self._hold(plan[0]) if self._answers(plan) else 0.0))
+
+    def _answers(self, plan: Plan) -> bool:
+        """Whether it closes the bracket: only an answer has to stand `search.hold`."""
+        arms = sorted(side.arm for side in plan)
+        resolution = self.climb.search.resolution
+        return len(arms) == 1 or within(self.reading.severities, arms[0], arms[1], resolution)
 
     def _hold(self, side: Side) -> float:
         """Requests of time that the held arm must stand beyond what certifies it."""
