@@ -238,9 +238,8 @@ def _decision_misplaced(campaign: Campaign, event: Decided) -> str | None:
     current = campaign.current
     if current is None:
         clump = judge.clumped(campaign)
-        return (
-            f"failures came {clump} in a row, and no BlockRaised came before it" if clump else None
-        )
+        missing = f"failures came {clump} in a row, and no BlockRaised came before it"
+        return missing if clump else None
     if isinstance(event.decision, Expose) and _is_of(campaign, current, event.decision.variant):
         return None
     return f"exposure {current.n} has not ended, and {_said(event.decision)} does not stay in it"

@@ -12,6 +12,7 @@ from chaosbandit.core.campaign import Campaign, apply
 from chaosbandit.core.claims import bracket, verdicts
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.events import (
+    BlockRaised,
     Decided,
     Event,
     ExposureEnded,
@@ -35,7 +36,10 @@ from chaosbandit.core.model import (
 )
 from chaosbandit.core.policies import policy
 from chaosbandit.core.replay import Replayed, decide, interrupted, opening, replay
-from chaosbandit.core.scenario import Guardrails, Scenario, Search
+from chaosbandit.core.scenario import GATE, Guardrails, Scenario, Search
+from chaosbandit.core.slo import scored
+from chaosbandit.sim import World, simulate_campaign
+from chaosbandit.sim.targets import Answer, Asked
 from tests.simulated import (
     AVAILABILITY,
     LATENCY,
@@ -59,7 +63,14 @@ KINDS: tuple[tuple[Scenario, float], ...] = (
     (scenario(AVAILABILITY, LATENCY, over=ladder(0.01, 1.0, 0.5)), 1.0),
     (scenario(SLOPPY, over=ladder(0.01, 1.0, 0.5)), 0.3),
     (scenario(over=ladder(0.01, 1.0, 0.5), spend=0.002), 1.0),
-    (scenario(over=ladder(0.01, 1.0, 0.5), guardrails=Guardrails(max_exposure_s=0.9)), 0.95),
+    (
+        scenario(
+            over=ladder(0.01, 1.0, 0.5),
+            guardrails=Guardrails(max_exposure_s=0.9),
+            search=Search(hold_s=0.5),
+        ),
+        0.95,
+    ),
     (scenario(over=ladder(0.01, 1.0, 0.5), search=Search(policy="bisect_sequential")), 0.95),
 )
 
@@ -191,7 +202,7 @@ def test_a_changed_journal_is_told_by_its_first_difference(
 def turned_good(event: Event) -> Event:
     assert isinstance(event, Observed)
     sample = replace(event.samples[0], status=200, outcome=Outcome.RESPONSE, latency_s=0.02)
-    return replace(event, samples=(sample,))
+    return replace(event, samples=(scored(COARSE.slos, sample),))
 
 
 def test_a_bad_sample_turned_good_changes_a_later_decision() -> None:
@@ -238,6 +249,94 @@ def test_measured_samples_belong_to_the_decision_that_sent_them() -> None:
     outside = replayed([one()[0][0], measured[0]]).difference
     assert outside is not None
     assert "outside of an exposure" in outside
+
+
+# --- hold, longer blocks, a gate ------------------------------------------------------------------
+
+
+class OneClump:
+    """A cliff, and once, in the middle of what holds, twelve failures in a row."""
+
+    def __init__(self, at: float) -> None:
+        self.at, self.dosed = at, 0
+
+    def __call__(self, asked: Asked, rng: Generator) -> Answer:
+        self.dosed += asked.severity > 0.0
+        sick = asked.severity >= self.at or (asked.severity > 0.0 and 230 <= self.dosed < 242)
+        return Answer(0.020 + min(asked.severity, 0.1), 503 if sick else 200)
+
+
+GATED = scenario(
+    SLOPPY,
+    over=ladder(0.01, 1.0, 0.5),
+    search=Search(stop=GATE, hold_s=20.0),
+    require={"slow": 0.1},
+)
+
+
+@lru_cache
+def gated() -> tuple[tuple[Event, ...], Campaign]:
+    heard = Heard()
+    clumsy = World(lambda severity: 0.0, generator(3), target=OneClump(0.5))
+    campaign = simulate_campaign(GATED, clumsy, seed=3, sinks=[heard])
+    return tuple(heard.events), campaign
+
+
+def test_a_run_with_hold_longer_blocks_and_a_gate_replays() -> None:
+    events, campaign = gated()
+    decided = [event.decision for event in events if isinstance(event, Decided)]
+    assert Purpose.HOLD in {each.purpose for each in decided if isinstance(each, Expose)}
+    assert any(isinstance(event, BlockRaised) for event in events)
+    assert campaign.stopped is not None and campaign.stopped.cause is Cause.GATE_DECIDED
+    found = replay(events, GATED, CERTIFY)
+    assert (found.difference, found.decisions) == (None, len(decided))
+    assert found.claims == told(campaign)
+    assert found.campaign.stopped == campaign.stopped
+
+
+def holds(event: Event) -> bool:
+    return (
+        isinstance(event, Decided)
+        and isinstance(event.decision, Expose)
+        and event.decision.purpose is Purpose.HOLD
+    )
+
+
+def raised(event: Event) -> bool:
+    return isinstance(event, BlockRaised)
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "said"),
+    [
+        (raised, gone, "Decided: failures came 12 in a row, and no BlockRaised came before it"),
+        (raised, lambda e: replace(e, clump=11), "found a clump of 11, wanted 12 as the exposures"),
+        (raised, lambda e: replace(e, block=12), "found a block of 12, wanted more than 12"),
+        (holds, of_decision(purpose=Purpose.SEARCH), "purpose: found <Purpose.SEARCH"),
+        (holds, of_decision(bets=(0.01,)), "bets: found (0.01,), the policy now says ()"),
+        (holds, of_decision(variant=GATED.ladder.variant(1)), "does not stay in it"),
+    ],
+)
+def test_a_changed_hold_or_block_is_told(
+    which: Callable[[Event], bool], change: Callable[[Event], Event | None], said: str
+) -> None:
+    events = list(gated()[0])
+    at = next(n for n, event in enumerate(events) if which(event))
+    new = change(events[at])
+    events[at : at + 1] = [] if new is None else [new]
+    assert said in (replay(events, GATED, CERTIFY).difference or "")
+
+
+def test_blocks_are_not_raised_in_an_exposure_or_for_nothing() -> None:
+    events = list(gated()[0])
+    at = next(n for n, event in enumerate(events) if raised(event))
+    inside = next(n for n, event in enumerate(events) if isinstance(event, ExposureStarted)) + 1
+    for place, said in (
+        (inside, "exposure 1 has not ended"),
+        (at + 1, "found a clump of 12, wanted 0"),
+    ):
+        found = replay([*events[:place], events[at], *events[place:]], GATED, CERTIFY).difference
+        assert said in (found or "")
 
 
 # --- a journal that breaks off --------------------------------------------------------------------

@@ -14,7 +14,8 @@ import yaml
 
 from chaosbandit.sim.conformance import RULES
 
-GUIDE = Path(__file__).parents[2] / "benchmarks" / "POLICIES.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "benchmarks" / "POLICIES.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
 FILES = {text.split("\n")[0].removeprefix("# "): text for kind, text in BLOCKS
          if kind in ("python", "toml")}  # fmt: skip
@@ -43,7 +44,7 @@ def python(project: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(project), str(GUIDE.parents[1])))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project), str(ROOT)])},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -10,6 +10,7 @@ import pytest
 from numpy.random import Generator, default_rng
 
 from chaosbandit.core.climb import Climb
+from chaosbandit.core.evidence import RESERVE
 from chaosbandit.core.guardrail import HOPELESS
 from chaosbandit.core.model import Decision, Expose, Purpose, Stop
 from chaosbandit.core.policies import policy
@@ -136,7 +137,7 @@ def test_a_long_exposure_is_injected_anew() -> None:
     runs = [
         trial(
             asked,
-            drawn(lambda severity: 0.001),
+            drawn(lambda severity: 0.0),
             policy=policy("certify"),
             seed=0,
             control_bad_ratios=(0.001,),
@@ -163,7 +164,8 @@ class Stubborn:
 def test_any_policy_can_be_tried_and_a_batch_ends_when_a_claim_is_made() -> None:
     found = simulate(lambda severity: 0.0, policy=Stubborn(), **RANGE)
     assert found.reason == "held"
-    assert found.samples == math.ceil(math.log(20.0) / math.log((1 - 0.001) / (1 - 0.01)))
+    enough = math.log((20.0 - RESERVE) / (1 - RESERVE))  # of what is staked
+    assert found.samples == math.ceil(enough / math.log((1 - 0.001) / (1 - 0.01)))
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,11 @@ def visited(run: SimulatedRun) -> list[float]:
 
 
 def test_it_doubles_until_it_breaks_then_bisects() -> None:
-    run = tried(asked(), cliff(30.0, tau=TAU))
-    severities = visited(run)
+    scenario = asked()
+    scenario = replace(scenario, search=replace(scenario.search, escalation=2.0))
+    run = tried(scenario, cliff(30.0, tau=TAU))
+    *severities, again = visited(run)
+    assert again == run.broke  # fails in a second exposure
     up = severities[:6]  # 1, 2, 4 ... 32
     assert up[0] == 1.0 and up[-1] > 30.0
     assert all(1.9 < b / a <= 2.0 for a, b in itertools.pairwise(up))
@@ -96,7 +99,7 @@ def test_an_arm_too_close_to_call_is_left_for_those_around_it() -> None:
     near = [arm for arm in range(stuck - 3, stuck + 4) if arm != stuck and arms[arm].samples]
     assert run.answered and arms[stuck].samples > 2000 and len(near) >= 2
     hopeless = tried(asked(1.5, 0.05), flat(0.05), seed=3)
-    text = "inconclusive: 1 is too close to the objective to be called"
+    text = "1 is too close to the objective to be called"
     assert (hopeless.reason, hopeless.answered) == (text, False)
 
 
@@ -119,7 +122,7 @@ def test_blocks_and_the_sample_limit_are_kept() -> None:
     batches = [each for each in run.campaign.decisions.values() if isinstance(each, Expose)]
     assert all(batch.samples % 5 == 0 for batch in batches[:-1])
     assert all(batch.stop_after_bad is None for batch in batches)
-    assert run.reason == "inconclusive: search.max_samples (903) are spent"
+    assert run.reason == "search.max_samples (903) are spent"
 
 
 def test_samples_in_flight_are_neither_ordered_twice_nor_over_the_limit() -> None:

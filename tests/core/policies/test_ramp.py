@@ -25,7 +25,8 @@ def asked(high: float = 100.0, **more: Any) -> Scenario:
 def test_it_climbs_by_one_resolution_until_it_breaks() -> None:
     for resolution, most in [(0.1, 1.1), (0.5, 1.5)]:
         run = tried(asked(resolution=resolution), cliff(5.0))
-        severities = [exposure.severity for exposure in run.campaign.exposures]
+        exposed = [exposure.severity for exposure in run.campaign.exposures]
+        severities = [severity for severity, _ in itertools.groupby(exposed)]  # one fails twice
         assert severities[0] == 1.0 and severities[-1] >= 5.0
         steps = [b / a for a, b in itertools.pairwise(severities)]
         assert all(most * 0.97 < step <= most * 1.001 for step in steps)
@@ -76,7 +77,7 @@ def test_blocks_and_the_sample_limit_are_kept() -> None:
     assert run.samples == 903
     assert all(batch.samples % 5 == 0 for batch in batches(run)[:-1])
     assert all(batch.stop_after_bad is None for batch in batches(run))
-    assert run.reason == "inconclusive: search.max_samples (903) are spent"
+    assert run.reason == "search.max_samples (903) are spent"
 
 
 def test_of_two_slos_the_one_that_breaks_first_is_found() -> None:
