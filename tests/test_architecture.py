@@ -25,7 +25,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 CORE = [
     "model", "slo", "topology", "evidence", "response", "doses", "ladder", "scenario", "series",
     "weighing", "events", "campaign", "climb", "steady", "judge", "monotone", "confirmation",
-    "claims", "ending", "guardrail", "policies", "allowed", "replay",
+    "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
 ]  # fmt: skip
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
 PORTS = {"core", "faults", "ports", "errors", "_version", "__version__"}
@@ -290,6 +290,7 @@ TESTED_IN = {
     "core/policies/__init__.py": "core/policies",  # rules all policies share
     "core/doses/__init__.py": "core/doses/test_registry.py",
     "core/doses/_spacing.py": "core/test_ladder.py",
+    "core/misplaced.py": "core/test_replay.py",
     "scenario/doses/*.py": "scenario/test_doses.py",
     # Commands are thin: what users see of them is tested through the command line.
     "cli/*.py": "e2e",

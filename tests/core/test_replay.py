@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from chaosbandit.core.campaign import Campaign, apply
+from chaosbandit.core.campaign import Campaign, apply, measured
 from chaosbandit.core.claims import bracket, verdicts
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.events import (
@@ -448,6 +448,29 @@ def test_the_next_sample_goes_where_it_is_worth_most(worth: tuple[float, ...], c
 def test_a_run_ends_when_every_ladder_has_and_says_why_of_each() -> None:
     decision = decide(Worth(-1, -1, -1), three_ladders(), 0, 1.0).decision
     assert decision == Stop("a: enough of a; b: enough of b; c: enough of c", answered=False)
+
+
+class Onwards:
+    """Climbs on from what stands; the other ladders are worth more."""
+
+    name = "onwards"
+
+    def decide(self, climb: Climb, rng: Generator) -> Expose:
+        arm = 0 if climb.number else 1
+        return Expose(climb.ladder.variant(arm), 1, Purpose.SEARCH, worth=float(climb.number))
+
+
+def test_what_is_held_stands_on_before_another_ladder_s_turn() -> None:
+    """Coming back for it would cost another exposure."""
+    campaign = three_ladders()
+    bet = Expose(campaign.ladders[0].ladder.variant(0), 900, Purpose.HELD, (0.001,))
+    started = ExposureStarted(1, 0, bet.variant.severity, "", 1.0, "a")
+    campaign = apply(apply(campaign, Decided(0, bet, 0, 1.0)), started)
+    for good, chosen, purpose in ((10, "c", Purpose.SEARCH), (890, "a", Purpose.HOLD)):
+        campaign = measured(campaign, 0, np.zeros((good, 1), dtype=np.bool_))
+        decision = decide(Onwards(), campaign, 0, 2.0).decision
+        assert isinstance(decision, Expose)
+        assert (decision.variant.ladder, decision.purpose) == (chosen, purpose)
 
 
 def test_a_ladder_above_the_cap_leaves_the_others_alone() -> None:
