@@ -81,8 +81,15 @@ EDGES: dict[str, Shape] = {
     "A/A": steps(),
 }
 
+# Rows of tables on limits and gates.
+OTHERS: dict[str, Shape] = {
+    "p = severity": lambda relative, tau: min(relative * tau, _CEILING),
+    "half of tau": steps((0.0, 0.5)),
+    "three times tau": steps((1.0, 3.0)),
+}
+
 
 def response_of(family: str, breaking_point: float, tau: float) -> Response:
     """One SLO's response: crosses tau at the breaking point, if the family ever does."""
-    ratio = FAMILIES[family] if family in FAMILIES else EDGES[family]
+    ratio = (FAMILIES | EDGES | OTHERS)[family]
     return lambda severity: (ratio(severity / breaking_point, tau),)

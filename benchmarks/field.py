@@ -25,7 +25,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.attacks import ATTACKS, Attack
 from benchmarks.layout import Column, Row, Table
-from benchmarks.real_life import DELTA, exact_interval
+from benchmarks.real_life import DELTA
+from benchmarks.study import exact_interval
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Bracket, Route

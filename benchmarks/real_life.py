@@ -24,10 +24,10 @@ from statistics import mean
 
 import numpy as np
 from numpy.random import Generator
-from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.hostile import ROWS, Setup, Situation
+from benchmarks.study import exact_interval
 from chaosbandit.core.campaign import Arm, Campaign
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import Climb
@@ -212,13 +212,6 @@ class Row:
     looks: float | None  # requests per campaign that passed over the bump
     assumptions_failed: int
     false_seeds: list[int]
-
-
-def exact_interval(hits: int, runs: int) -> tuple[float, float]:
-    """The exact 95 % interval of a share (Clopper & Pearson 1934)."""
-    low = float(beta.ppf(0.025, hits, runs - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, hits + 1, runs - hits)) if hits < runs else 1.0
-    return low, high
 
 
 def row_of(situation: Situation, policy: str, results: Sequence[Result]) -> Row:

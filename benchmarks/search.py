@@ -62,10 +62,12 @@ def scenario_of(
     harsh: float = 10_000.0,
     search: Search | None = None,
     guardrails: Guardrails | None = None,
+    required: float | None = None,
 ) -> Scenario:
     """A scenario with one latency ladder and an SLO per tau; only the search parts matter here.
 
     There is no limit on time: samples are what is counted. Nor is there a hold, unless asked for.
+    `required` is the severity of a gate.
     """
     search = replace(search or Search(hold_s=0.0), max_duration_s=math.inf)
     slos = tuple(SLO(f"slo-{i}", SLI("any"), 1.0 - tau) for i, tau in enumerate(taus))
@@ -77,10 +79,11 @@ def scenario_of(
         traffic=Traffic("http://127.0.0.1:1/", "http://127.0.0.1:1/", RATE_PER_S, 2.0),
         slos=slos,
         budget=ErrorBudget(30 * 86400.0, 10**12, 1.0),
-        ladders=(Ladder("slow", "service", "latency", mild, harsh, search.resolution),),
+        ladders=(Ladder("slow", "service", "latency", mild, harsh, search.resolution, required),),
         search=search,
         guardrails=guardrails or Guardrails(max_unresolved=0),
         timing=Timing(warmup_s=0.0, warmup_samples=0),
+        require={} if required is None else {"slow": required},
     )
 
 

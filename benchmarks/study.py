@@ -18,7 +18,7 @@ from scipy.stats import beta
 from benchmarks.families import response_of
 from benchmarks.search import Run, breaking_point, campaign_run, scenario_of
 from benchmarks.yardsticks import pair_of, wald_samples
-from chaosbandit.core.scenario import Search
+from chaosbandit.core.scenario import BRACKET, Search
 from chaosbandit.sim.trial import LONGEST, RATE_PER_S
 
 DELTA = 0.05
@@ -39,6 +39,9 @@ class Case:
     max_samples: int = LONGEST
     delta: float = DELTA
     hold_s: float = 0.0
+    at: float | None = None  # the breaking point; None: a random one
+    required: float | None = None  # severity of a gate
+    stop: str = BRACKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Sampled:
     held: bool  # some severity was certified to hold, whatever was reported
     broke: bool
     wrong: bool
+    sides: int  # claimed of the bracket
+    width: float | None  # broke over held, less one
     limit: float  # samples no method can beat on average
     wald: float
     arms: int
@@ -69,9 +74,11 @@ def sampled(case: Case, seed: int, number: int) -> Sampled:
         resolution=case.resolution,
         max_samples=case.max_samples,
         hold_s=case.hold_s,
+        stop=case.stop,
     )
-    scenario = scenario_of((case.tau,), harsh=case.harsh, search=search)
-    response = response_of(case.family, breaking_point(scenario, rng), case.tau)
+    scenario = scenario_of((case.tau,), harsh=case.harsh, search=search, required=case.required)
+    at = breaking_point(scenario, rng) if case.at is None else case.at
+    response = response_of(case.family, at, case.tau)
     began = time.process_time()
     run = campaign_run(response, scenario, rng, setup_samples=case.setup_s * RATE_PER_S)
     cpu_s = time.process_time() - began
@@ -81,7 +88,11 @@ def sampled(case: Case, seed: int, number: int) -> Sampled:
 
 
 def _figures(run: Run, limit: float, wald: float, cpu_s: float) -> Sampled:
-    certificate = run.climb.certificate
+    certificate, severities = run.climb.certificate, run.climb.ladder.severities
+    low, high, _ = run.bracket
+    width = None
+    if low is not None and high is not None:
+        width = severities[high] / severities[low] - 1.0
     return Sampled(
         samples=run.samples,
         bad=run.bad,
@@ -91,9 +102,11 @@ def _figures(run: Run, limit: float, wald: float, cpu_s: float) -> Sampled:
         held=certificate.held_arm is not None,
         broke=certificate.broke_arm is not None,
         wrong=run.wrong,
+        sides=(low is not None) + (high is not None),
+        width=width,
         limit=limit,
         wald=wald,
-        arms=len(run.climb.ladder.severities),
+        arms=len(severities),
         decide_s=run.decide_s,
         cpu_s=cpu_s,
     )
@@ -141,9 +154,11 @@ def _job(job: tuple[Case, int, int, int]) -> tuple[Case, list[Sampled]]:
     return case, [sampled(case, seed, number) for number in range(start, end)]
 
 
-def at_most(hits: int, runs: int) -> float:
-    """The highest share that so many hits are compatible with (Clopper & Pearson 1934; 95 %)."""
-    return 1.0 if hits == runs else float(beta.ppf(0.95, hits + 1, runs - hits))
+def exact_interval(hits: int, runs: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper & Pearson 1934)."""
+    low = float(beta.ppf(0.025, hits, runs - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, runs - hits)) if hits < runs else 1.0
+    return low, high
 
 
 def spread(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_ROOT))
 
-from benchmarks import cost, figures
+from benchmarks import cost, figures, limits
 from benchmarks.layout import MISSED, Table
 from benchmarks.study import Study
 
@@ -38,12 +38,13 @@ class Effort:
     cost: int
     real_life: int
     field: int
+    limits: int
 
 
 EFFORTS = {
-    "quick": Effort({0.05: 20, 0.01: 20, 0.001: 10}, 10, 5, 20, 5, 1, 5),
-    "usual": Effort({0.05: 300, 0.01: 500, 0.001: 150}, 100, 40, 100, 20, 5, 200),
-    "long": Effort({0.05: 2000, 0.01: 2000, 0.001: 2000}, 500, 200, 2000, 100, 200, 1000),
+    "quick": Effort({0.05: 20, 0.01: 20, 0.001: 10}, 10, 5, 20, 5, 1, 5, 5),
+    "usual": Effort({0.05: 300, 0.01: 500, 0.001: 150}, 100, 40, 100, 20, 5, 200, 60),
+    "long": Effort({0.05: 2000, 0.01: 2000, 0.001: 2000}, 500, 200, 2000, 100, 200, 1000, 500),
 }
 
 TABLES: dict[str, Callable[[Study, Effort], Table]] = {
@@ -53,6 +54,8 @@ TABLES: dict[str, Callable[[Study, Effort], Table]] = {
     "4": lambda study, effort: figures.edges(study, effort.edges),
     "5a": lambda study, effort: cost.by_steps(study, effort.cost),
     "5b": lambda study, effort: cost.by_samples(study, effort.cost),
+    "8": lambda study, effort: limits.affordable(study, effort.limits),
+    "9": lambda study, effort: limits.gates(study, effort.limits),
 }
 _REAL_LIFE, _FIELD = "6", "7"
 

@@ -28,10 +28,10 @@ def wald_samples(pair: Pair, tau: float, delta: float, rng: Generator) -> float:
 
     Simulated, so that it includes what a test oversteps its thresholds by.
     """
-    return sum(_sprt_samples(p, tau, delta, rng) for p in (pair.low, pair.high))
+    return sum(wald_at(p, tau, delta, rng) for p in (pair.low, pair.high))
 
 
-def _sprt_samples(p: float, tau: float, delta: float, rng: Generator) -> float:
+def wald_at(p: float, tau: float, delta: float, rng: Generator) -> float:
     """Mean samples until the likelihood ratio of p against tau leaves its two thresholds.
 
     It walks from one bad sample to the next: between them every sample adds the same.
