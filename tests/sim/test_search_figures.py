@@ -6,7 +6,7 @@ Cheap families only, seeded; the tables have all families and thousands of campa
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import mean, median
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from benchmarks.figures import total
 from benchmarks.search import limit_of, scenario_of
 from benchmarks.study import DELTA, Case, Sampled, sampled
 from benchmarks.yardsticks import pair_of, wald_samples
+from chaosbandit.core.scenario import BRACKET, GATE
 from chaosbandit.sim import limit
 from chaosbandit.sim.yardstick import Pair
 
@@ -81,16 +82,35 @@ def test_what_never_breaks_is_not_bracketed(family: str) -> None:
 
 
 def test_a_cliff_takes_hardly_more_samples_than_the_limit(cliffs: list[Sampled]) -> None:
-    """Of 80 campaigns the median is steady: 1.07 on average, 1.12 in the worst of a hundred."""
-    assert median(one.samples / one.limit for one in cliffs) <= 1.15
+    """Single campaigns scatter by half of the limit, so means of 80 by 0.06: three of these spare.
+
+    The mean is 1.48 (580 campaigns of other seeds).
+    """
+    assert mean(one.samples / one.limit for one in cliffs) <= 1.65
     assert mean(one.bad for one in cliffs) <= 8
 
 
 def test_few_exposures_when_each_costs_time(cliffs: list[Sampled]) -> None:
     found = campaigns(replace(CLIFF, setup_s=2.0), 40)
     assert mean(one.exposures for one in found) <= 25
-    assert np.quantile([one.exposures for one in found], 0.9) <= 25
     assert total(found, "samples") <= 1.5 * total(cliffs[:40], "samples")
+
+
+def test_short_samples_certify_what_they_can() -> None:
+    """Of the first version's campaigns with so many samples 10 % and none certified both sides."""
+    soft = campaigns(Case("soft", 0.01, max_samples=500), 24)
+    gradual = campaigns(Case("width-0.1", 0.01, max_samples=1000), 12)
+    assert sum(one.sides == 2 for one in soft) >= 8
+    assert sum(one.sides == 2 for one in gradual) >= 5
+    assert all(one.sides >= 1 for one in soft) and not any(one.wrong for one in soft + gradual)
+
+
+@pytest.mark.parametrize(("family", "at"), [("A/A", 100.0), ("cliff", 50.0)])
+def test_a_gate_costs_less_than_a_bracket(family: str, at: float) -> None:
+    gate = Case(family, 0.01, at=at, required=100.0, stop=GATE)
+    found, whole = campaigns(gate, 20), campaigns(replace(gate, stop=BRACKET), 20)
+    assert all(one.answered and not one.wrong for one in found)
+    assert total(found, "samples") < 0.9 * total(whole, "samples")
 
 
 def test_the_fair_rival_needs_many_times_as_much(cliffs: list[Sampled]) -> None:
