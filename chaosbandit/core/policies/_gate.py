@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chaosbandit.core.guardrail import BELIEVED
 from chaosbandit.core.model import Expose
 from chaosbandit.core.policies._batches import BET, bet_held, certify, search
 from chaosbandit.core.policies._prices import Reading
@@ -24,7 +25,8 @@ def batch(reading: Reading) -> Expose:
         return bet_held(reading, reading.held(bound, None), doubt=BET)
     broken = np.flatnonzero(p_broke[: reading.cap + 1] > BET)
     if not len(broken):
-        return search(reading, reading.cap)
+        climbs = p_broke[reading.cap] < BELIEVED  # else looks there could go on for long
+        return search(reading, reading.cap if climbs else reading.best_look)
     arms = set(broken[np.linspace(0, len(broken) - 1, _TRIED).astype(int)].tolist())
     sides = [reading.broke(arm, None) for arm in sorted(arms)]
     return certify(reading, min(sides, key=lambda side: side.cost))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from chaosbandit.core.model import Expose, Purpose, Stop
+from chaosbandit.core.model import Cause, Expose, Purpose, Stop
 from chaosbandit.core.policies import names, policy
 from chaosbandit.core.scenario import Guardrails, Search
 from chaosbandit.errors import UsageError
@@ -70,7 +70,7 @@ def test_it_never_steps_over_the_cap_nor_leaps(loop: ModuleType) -> None:
     run = loop.campaign_run(loop.response_of("cliff", 5000.0, TAU), scenario, default_rng(1))
     reached = [severities[j] for j, arm in enumerate(run.climb.arms) if arm.samples]
     assert max(reached) <= 300.0
-    assert all(b <= 2 * a * 1.0001 for a, b in itertools.pairwise(reached))
+    assert all(b <= 1.5 * a * 1.0001 for a, b in itertools.pairwise(reached))
     assert run.stop.answered
     assert run.stop.reason == (
         "held at the cap of 297.3 s: the breaking point is above what the guardrails allow"
@@ -93,21 +93,22 @@ def test_a_target_that_breaks_at_once_is_said_to(loop: ModuleType) -> None:
         loop.campaign_run(lambda _: (0.3,), loop.scenario_of(), default_rng(seed))
         for seed in range(10)
     ]
-    assert all(run.stop == Stop(reason, answered=True) for run in runs)
+    assert all(run.stop == Stop(reason, True, Cause.BROKE_AT_MILDEST) for run in runs)
     assert np.mean([run.bad for run in runs]) < 12
 
 
 def test_a_cap_under_the_mildest_severity_is_refused(loop: ModuleType) -> None:
     scenario = loop.scenario_of(guardrails=Guardrails(max_severity=0.5))
     stop = decide(begun(scenario, (0.001,), 0.0))
-    assert stop == Stop("guardrails.max_severity: found 500 ms, wanted at least 1 s")
+    reason = "guardrails.max_severity: found 500 ms, wanted at least 1 s"
+    assert stop == Stop(reason, cause=Cause.CAPPED)
 
 
 def test_it_gives_up_when_the_samples_are_spent(loop: ModuleType) -> None:
     scenario = loop.scenario_of(search=Search(max_samples=120))
     run = loop.campaign_run(loop.response_of("cliff", 500.0, TAU), scenario, default_rng(1))
     assert run.samples == 120
-    assert run.stop.reason == "inconclusive: search.max_samples (120) are spent"
+    assert run.stop.reason == "search.max_samples (120) are spent"
 
 
 def test_it_says_so_when_no_crossing_is_left(loop: ModuleType) -> None:
@@ -123,7 +124,7 @@ def near_the_end(loop: ModuleType, **start: Any) -> Any:
     """A cliff between two neighbours that only needs certifying."""
     campaign = begun(loop.scenario_of(**start.get("scenario", {})), (0.001,), 0.0)
     campaign = changed(campaign, setup_samples=start.get("setup_samples", 0.0))
-    for arm, good, bad in [(0, 5, 0), (96, 40, 0), (98, 60, 0), (100, 0, 3)]:
+    for arm, good, bad in [(0, 5, 0), (96, 40, 0), (100, 0, 2), (98, 60, 0), (100, 0, 2)]:
         campaign = after(loop, campaign, arm, good, bad)
     return campaign
 
@@ -135,8 +136,24 @@ def test_it_bets_on_held_with_what_the_model_expects(loop: ModuleType) -> None:
     assert batch.purpose is Purpose.HELD
     assert 96 <= arm <= 98
     assert batch.bets == (campaign.beliefs[0].mean_given(arm, arm + 1),)
-    assert batch.stop_after_bad is None
     assert batch.why.startswith("certify that ") and batch.why.endswith(" more good samples")
+
+
+def test_a_bet_on_held_ends_with_the_belief_in_it(loop: ModuleType) -> None:
+    """At the first bad sample that takes P(holds) below 0.8 even if all others are good."""
+    campaign, ends = near_the_end(loop), []
+    for _ in range(40):
+        batch = exposed(campaign)
+        arm, last = batch.variant.arm, batch.stop_after_bad
+        if batch.purpose is not Purpose.HELD:
+            break
+        for bad in range(1, min(batch.samples, last or batch.samples) + 1):
+            belief = campaign.beliefs[0].observe(arm, batch.samples - bad, bad)
+            assert (belief.p_broke(arm) > 0.2) == (bad == last)
+        ends.append(last or math.inf)
+        bets: dict[str, Any] = {"purpose": Purpose.HELD, "bets": batch.bets}
+        campaign = after(loop, campaign, arm, batch.samples, **bets)
+    assert ends[0] == 1 and ends[-1] > 1
 
 
 def test_samples_in_flight_are_not_ordered_twice(loop: ModuleType) -> None:
@@ -177,10 +194,10 @@ def test_an_undecided_arm_is_settled_before_moving_when_moving_costs(loop: Modul
     arms = {}
     for setup in (0.0, 100.0):
         campaign = begun(loop.scenario_of(), (0.001,), setup)
-        for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 5, 0), (80, 25, 1)]:
+        for arm, good, bad in [(0, 5, 0), (28, 5, 0), (56, 5, 0), (72, 25, 1)]:
             campaign = after(loop, campaign, arm, good, bad)
         arms[setup] = exposed(campaign).variant.arm
-    assert arms[100.0] == 80 != arms[0.0]
+    assert arms[100.0] == 72 != arms[0.0]
 
 
 def test_harm_that_counts_makes_it_look_lower(loop: ModuleType) -> None:
@@ -205,7 +222,7 @@ def test_batches_are_whole_blocks(loop: ModuleType) -> None:
         bad = loop.independent(response(batch.variant.severity), batch.samples, rng)
         campaign = fold(campaign, batch, bad)
     assert batch.answered
-    assert purposes == set(Purpose)
+    assert purposes == {Purpose.SEARCH, Purpose.HELD, Purpose.BROKE}
 
 
 def test_the_slo_that_breaks_first_sets_the_bracket(loop: ModuleType) -> None:
@@ -236,14 +253,7 @@ def test_integer_milliseconds_are_an_honest_grid(loop: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     ("family", "tau", "runs", "setup_samples"),
-    [
-        ("cliff", 0.01, 80, 0.0),
-        ("cliff", 0.05, 100, 0.0),
-        ("soft", 0.05, 80, 50.0),
-        ("width-0.1", 0.05, 60, 50.0),
-        ("probit", 0.05, 50, 0.0),
-        ("two-steps", 0.05, 50, 0.0),
-    ],
+    [("soft", 0.05, 60, 50.0), ("width-0.1", 0.05, 40, 50.0), ("probit", 0.05, 40, 0.0)],
 )
 def test_false_brackets_stay_within_delta(
     loop: ModuleType, family: str, tau: float, runs: int, setup_samples: float
@@ -256,31 +266,3 @@ def test_false_brackets_stay_within_delta(
         assert run.stop.answered, (family, seed, run.stop)
         wrong += run.wrong
     assert wrong <= 0.05 * runs + 2 * math.sqrt(runs * 0.05 * 0.95)
-
-
-def test_a_target_exactly_at_the_objective_is_rarely_called(loop: ModuleType) -> None:
-    """p = tau everywhere: neither claim is false, but few runs may be certain of either."""
-    scenario, runs = loop.scenario_of(search=Search(max_samples=1500)), 60
-    held = broke = 0
-    for seed in range(runs):
-        run = loop.campaign_run(lambda _: (TAU,), scenario, default_rng([8, seed]))
-        held += bool(run.climb.certificate.ruled_out[0])  # "arm 0 holds"
-        broke += bool(run.climb.certificate.ruled_out[-1])  # "the last arm breaks"
-    margin = 0.05 * runs + 3 * math.sqrt(runs * 0.05 * 0.95)
-    assert held <= margin and broke <= margin
-
-
-def test_a_cliff_takes_few_samples_and_few_exposures(loop: ModuleType) -> None:
-    scenario = loop.scenario_of()
-    ratios, exposures, bad = [], [], []
-    for seed in range(50):
-        rng = default_rng([9, seed])
-        response = loop.response_of("cliff", loop.breaking_point(scenario, rng), TAU)
-        free = loop.campaign_run(response, scenario, rng)
-        ratios.append(free.samples / loop.limit_of(response, scenario))
-        bad.append(free.bad)
-        costly = loop.campaign_run(response, scenario, rng, setup_samples=100.0)
-        exposures.append(costly.exposures)
-    assert np.median(ratios) <= 1.4
-    assert np.mean(bad) <= 9
-    assert np.mean(exposures) <= 25 and max(exposures) <= 40

@@ -13,7 +13,7 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Cause, GateOutcome
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import GATE
-from chaosbandit.sim.curves import cliff, flat
+from chaosbandit.sim.curves import cliff, flat, smooth
 from chaosbandit.sim.trial import SimulatedRun, drawn, scenario_of, trial
 
 BOUND = 100.0
@@ -57,3 +57,10 @@ def test_it_costs_less_than_a_bracket_would() -> None:
     assert sum(run.samples for run in gates) / len(gates) <= 120  # a bracket takes some 430
     stops = {run.campaign.decisions[max(run.campaign.decisions)] for run in gates}
     assert {getattr(stop, "cause", None) for stop in stops} == {Cause.GATE_DECIDED}
+
+
+def test_a_response_that_creeps_through_the_objective_is_not_stared_at() -> None:
+    """As high as one may go is then near the objective, where looks tell nothing for long."""
+    runs = [asked(smooth(0.8 * BOUND, 0.1, 0.01), "certify", seed) for seed in range(12)]
+    assert all(gate(Climb(run.campaign)) is GateOutcome.FAILED for run in runs)
+    assert sum(run.samples for run in runs) / len(runs) <= 1000
