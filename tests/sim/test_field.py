@@ -14,7 +14,7 @@ from pytest import MonkeyPatch
 
 from benchmarks.attacks import ATTACKS, Attack, Case
 from benchmarks.field import Met, met, row_of
-from benchmarks.real_life import exact_interval
+from benchmarks.study import exact_interval
 from chaosbandit.core import claims, confirmation, steady
 from chaosbandit.core.doses.latency import Latency
 from chaosbandit.core.policies import _afford
