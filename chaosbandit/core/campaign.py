@@ -82,7 +82,6 @@ class Exposure:
     by_age: Mapping[int, Arm] = field(default_factory=dict)  # per span of `AGES_S`
     bad_in_a_row: int = 0  # now
     longest_run: int = 0  # of bad samples, that a good one ended: what fails to the end is no clump
-    before_bad: int | None = None  # samples before the first bad one
     validity: Validity | None = None  # None: still open
     dose: Dose | None = None
 
@@ -398,7 +397,7 @@ def _in_exposure(
 def _counted(current: Exposure, sample: Sample) -> Exposure:
     """One more canary sample that was measured."""
     spoilt = any(sample.bad)
-    longest, first = current.longest_run, current.before_bad
+    longest = current.longest_run
     if not spoilt and current.bad_in_a_row > longest:
         longest = current.bad_in_a_row
     assert current.first_s is not None
@@ -410,7 +409,6 @@ def _counted(current: Exposure, sample: Sample) -> Exposure:
         current,
         bad_in_a_row=current.bad_in_a_row + 1 if spoilt else 0,
         longest_run=longest,
-        before_bad=current.samples if spoilt and first is None else first,
         canary=current.canary.plus(sample),
         samples=current.samples + 1,
         bad=_add(current.bad, sample.bad) if spoilt else current.bad,

@@ -26,6 +26,7 @@ FELT_FROM = 5  # samples of an exposure from which what users felt can be told
 NOISE_S = 0.002  # what a median may be off by for no reason
 LATE_SHARE = 0.2  # of an exposure's samples sent late: then the prober did not keep up
 CLUMP = 5  # bad samples in a row that are looked at as a clump in mid-run
+CALM = 50  # good ones in a row: what failed before has nothing to do with what fails then
 
 
 def dose(campaign: Campaign, exposure: Exposure) -> Dose:
@@ -152,17 +153,28 @@ def control_drifted(campaign: Campaign) -> str | None:
 def clumped(campaign: Campaign) -> int:
     """Longest run of bad samples that neither chance explains nor the block length carries, or 0.
 
-    Chance: independent failures at the ratio of the exposure from its first failure on, so that
+    Chance: independent failures at the ratio that the exposure had from about that run on, so that
     what sets in late and stays is no clump.
     """
     tau = max(slo.bad_ratio for slo in campaign.slos)
     longest = 0
     for exposure in valid(campaign.exposures):
-        run, since = exposure.longest_run, exposure.samples - (exposure.before_bad or 0)
-        ratio = max(exposure.bad) / max(1, since)
-        if run >= CLUMP and is_clump(run, exposure.samples, max(tau, ratio)):
+        run = exposure.longest_run
+        if run < CLUMP:
+            continue
+        ratio = max(tau, _ratio_around(exposure))
+        if is_clump(run, exposure.samples, ratio):
             longest = max(longest, run)
     return longest if 4 * longest > campaign.ladders[0].certificate.block else 0
+
+
+def _ratio_around(exposure: Exposure) -> float:
+    """Bad share from the first failure on that no calm parts from the longest run of failures."""
+    flags = "".join("x" if any(sample.bad) else "." for sample in exposure.canary)
+    run = flags.find("x" * exposure.longest_run + ".")
+    calm = flags.rfind("." * CALM, 0, max(run, 0))
+    since = flags[max(flags.find("x", calm + 1), 0) :]
+    return since.count("x") / max(1, len(since))
 
 
 def expired(campaign: Campaign, now_s: float) -> str | None:

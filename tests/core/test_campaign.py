@@ -512,7 +512,6 @@ def test_the_longest_run_of_bad_samples_that_ended_is_counted(
     assert campaign.current is not None
     current = campaign.current
     assert (current.longest_run, current.bad_in_a_row) == (longest, now)
-    assert current.before_bad == (flags.index("x") if "x" in flags else None)
 
 
 def test_many_samples_at_once_have_their_ages_too() -> None:

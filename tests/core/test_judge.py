@@ -215,6 +215,17 @@ def test_what_sets_in_late_and_stays_is_no_clump() -> None:
     assert judge.clumped(campaign) == 0
 
 
+@pytest.mark.parametrize(
+    "before",
+    ["", "x" + 60 * ".", "x" + 600 * "."],  # a failure long before has nothing to do with it
+)
+def test_what_sets_in_late_and_fails_by_half_is_no_clump(before: str) -> None:
+    told = 400 * "." + before + "xx.x.xxxxxxx..xx..x.xxx.x.x.x.xx"
+    flags = [each == "x" for each in told]
+    campaign = closed(standing(measured(scenario(over=ARMS)), 3, Purpose.SEARCH, flags))
+    assert judge.clumped(campaign) == 0
+
+
 def test_an_arm_that_always_fails_is_no_clump() -> None:
     flags = [True] * 30 + [False] + [True] * 30
     campaign = closed(standing(measured(scenario(over=ARMS)), 3, Purpose.SEARCH, flags))
