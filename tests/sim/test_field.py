@@ -17,7 +17,7 @@ from benchmarks.field import Met, met, row_of
 from benchmarks.study import exact_interval
 from chaosbandit.core import claims, confirmation, steady
 from chaosbandit.core.doses.latency import Latency
-from chaosbandit.core.policies import _afford
+from chaosbandit.core.policies import _afford, certify
 from chaosbandit.core.scenario import Timing
 from chaosbandit.core.steady import Look
 from chaosbandit.core.weighing import Weighing
@@ -60,6 +60,11 @@ def no_hold(patch: MonkeyPatch, attack: Attack) -> Attack:
 
 def all_or_nothing(patch: MonkeyPatch, attack: Attack) -> Attack:
     patch.setattr(_afford, "narrowest", lambda reading, plan: (plan, False))
+    return attack
+
+
+def refused_is_over(patch: MonkeyPatch, attack: Attack) -> Attack:
+    patch.setattr(certify, "_or_held", lambda reading, batch: batch)
     return attack
 
 
@@ -143,7 +148,7 @@ LESSONS = [
     Lesson("1 hold, 100% fail from 10 s on", true, no_hold),
     Lesson("1 hold, 15% fail from 20 s on", true, no_hold),
     Lesson("2 limits, width 0.1, 500 requests", partly, all_or_nothing),
-    Lesson("2 limits, soft, 40 bad", partly, all_or_nothing),
+    Lesson("2 limits, cliff, 40 bad", partly, refused_is_over, runs=3),
     Lesson("3 hiccup, machine, late", bracketed, one_exposure_condemns),
     Lesson(
         "4 clumps, 0.5 tau, two in a row at first",

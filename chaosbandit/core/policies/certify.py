@@ -16,10 +16,13 @@ from numpy.random import Generator
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
+from chaosbandit.core.evidence import claimed_bracket
 from chaosbandit.core.model import Decision, Expose
 from chaosbandit.core.policies import _afford, _gate, ended, gate_arm, register
 from chaosbandit.core.policies._batches import certify, search
 from chaosbandit.core.policies._prices import PAIR, Plan, Reading, Side, partners
+
+_SAFE = 0.1  # P(broke) of an arm that is bet on when nothing else is affordable
 
 
 @register
@@ -41,8 +44,10 @@ class Certify:
         )
         chosen, tight = _afford.narrowest(reading, plan)
         if chosen is None:
-            return search(reading, reading.best_look)
-        return _cheaper_first(reading, chosen) if tight else certify(reading, _next(climb, chosen))
+            return _or_held(reading, search(reading, reading.best_look))
+        if tight:
+            return _or_held(reading, _cheaper_first(reading, chosen))
+        return _or_held(reading, certify(reading, _next(climb, chosen)))
 
 
 def _plans(reading: Reading) -> list[Plan]:
@@ -66,6 +71,23 @@ def _next(climb: Climb, plan: Plan) -> Side:
             if side.missing > 0 and side.arm == climb.standing:
                 return side
     return max(plan, key=lambda side: side.cost)
+
+
+def _or_held(reading: Reading, batch: Expose) -> Expose:
+    """Where the guardrails refuse a batch: a bet on the highest arm that is likely to hold.
+
+    What may break costs a warm-up and more; a mild arm is affordable long after, and one certified
+    side is more than none.
+    """
+    climb = reading.climb
+    if not isinstance(guardrail.admit(batch, climb), guardrail.Refused):
+        return batch
+    arm = min(int(np.searchsorted(reading.p_broke, _SAFE, side="right")) - 1, reading.cap)
+    held, _, _ = claimed_bracket(climb.certificate, reading.severities, climb.search.resolution)
+    if arm < 0 or (held is not None and arm <= held):
+        return batch
+    safe = certify(reading, reading.held(arm, None))
+    return batch if isinstance(guardrail.admit(safe, climb), guardrail.Refused) else safe
 
 
 def _cheaper_first(reading: Reading, plan: Plan) -> Expose:
