@@ -54,7 +54,7 @@ def families(study: Study, runs: Mapping[float, int]) -> Table:
             "mean_to_wald": total(found, "samples") / sum(one.wald for one in found),
             "bad_goal": _CLIFF_BAD if cliff else None,
         }
-        rows.append({**_named(case), **limits, **_costs(found), **_claims(found)})
+        rows.append({**_named(case), **limits, **_costs(found), **claims(found)})
     columns = (
         *_NAMED,
         Column("runs", "runs", "d"),
@@ -65,7 +65,7 @@ def families(study: Study, runs: Mapping[float, int]) -> Table:
         Column("mean_to_wald", "mean/Wald", ".2f"),
         Column("bad_mean", "bad mean", ".1f", "bad_goal"),
         *spread_columns("exposures", "exposures", ".1f"),
-        *_CLAIMS,
+        *CLAIMS,
     )
     notes = (
         "limit: samples that no method can beat on average; a median may be below it.",
@@ -91,7 +91,7 @@ def moving(study: Study, runs: int) -> Table:
             "hold_s": case.hold_s,
             "goal": _EXPOSURES if (case.family, case.tau) == ("cliff", 0.01) else None,
         }
-        rows.append({**_named(case), **_costs(found), **_claims(found), **ratios})
+        rows.append({**_named(case), **_costs(found), **claims(found), **ratios})
     columns = (
         *_NAMED,
         Column("hold_s", "hold s", "g"),
@@ -101,7 +101,7 @@ def moving(study: Study, runs: int) -> Table:
         Column("samples_to_free", "samples/free", ".2f"),
         Column("minutes", "minutes", ".1f"),
         Column("minutes_blind", "if blind", ".1f"),
-        *_CLAIMS,
+        *CLAIMS,
     )
     notes = (
         "free: the same campaigns without set-up; if blind: the minutes these would have taken.",
@@ -134,7 +134,7 @@ def rivals(study: Study, runs: int) -> Table:
                 **_named(case),
                 "policy": _policy_name(case),
                 **_costs(found),
-                **_claims(found),
+                **claims(found),
                 **ratios,
             }
         )
@@ -149,7 +149,7 @@ def rivals(study: Study, runs: int) -> Table:
         Column("samples_median_ratio", "median x", ".1f"),
         Column("bad_ratio", "bad x", ".1f"),
         Column("exposures_ratio", "exposures x", ".1f"),
-        *_CLAIMS,
+        *CLAIMS,
     )
     notes = (
         "x: mean over the mean of certify; median x: median samples over its median. Expected of",
@@ -181,7 +181,7 @@ def edges(study: Study, runs: int) -> Table:
             shares |= {name: hits, f"{name}_at_most": exact_interval(hits, runs)[1]}
         never = (case.family, case.tau) == ("A/A", 0.01)
         shares["goal"] = _NEVER_BREAKS if never else None
-        rows.append({**_named(case), **_costs(found), **_claims(found), **shares})
+        rows.append({**_named(case), **_costs(found), **claims(found), **shares})
     columns = (
         *_NAMED,
         Column("runs", "runs", "d"),
@@ -191,7 +191,7 @@ def edges(study: Study, runs: int) -> Table:
         Column("closed_at_most", "at most", ".2%"),
         Column("held", "some held", "d"),
         Column("broke", "some broke", "d"),
-        *_CLAIMS,
+        *CLAIMS,
     )
     notes = (
         f"Up to {_PATIENCE:g} / tau samples each. Brackets must be at most {DELTA:.0%} everywhere;",
@@ -224,7 +224,8 @@ def _costs(found: Sequence[Sampled]) -> dict[str, Value]:
     }
 
 
-def _claims(found: Sequence[Sampled]) -> dict[str, Value]:
+def claims(found: Sequence[Sampled]) -> dict[str, Value]:
+    """Columns of `CLAIMS`: what was not answered, and what was claimed wrongly, exactly bounded."""
     wrong = sum(one.wrong for one in found)
     return {
         "unanswered": sum(not one.answered for one in found),
@@ -237,7 +238,7 @@ def _claims(found: Sequence[Sampled]) -> dict[str, Value]:
 
 
 _NAMED = (Column("objective", "objective", ".1%"), Column("family", "family"))
-_CLAIMS = (
+CLAIMS = (
     Column("unanswered", "unanswered", "d"),
     Column("wrong", "wrong", "d"),
     Column("wrong_at_least", "from", ".1%"),

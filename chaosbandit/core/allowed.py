@@ -13,7 +13,7 @@ from collections.abc import Callable
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.guardrail import BELIEVED
 from chaosbandit.core.model import Cause, Decision, Expose, Purpose, Stop, Variant
-from chaosbandit.core.policies import ended, highest_arm
+from chaosbandit.core.policies import ended, highest_arm, within_reach
 
 Check = Callable[[Climb, Decision], str | None]
 
@@ -120,7 +120,7 @@ def climbs_by_the_escalation_factor(climb: Climb, decision: Decision) -> str | N
         return None
     held, severities, reach = _seen_to_hold(climb), climb.ladder.severities, 0
     if held is not None:
-        reach = max(highest_arm(severities, severities[held] * climb.search.escalation), held + 1)
+        reach = within_reach(severities, held, climb.search.escalation)
     if decision.variant.arm <= reach:
         return None
     seen = "no arm was seen to hold" if held is None else f"the highest seen to hold is arm {held}"

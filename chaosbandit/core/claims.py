@@ -6,7 +6,7 @@ Certificates decide; whatever speaks against what they assume takes a claim back
 from __future__ import annotations
 
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.confirmation import claimed, failing, refuted, stood_s
+from chaosbandit.core.confirmation import failing, refuted, stood_s
 from chaosbandit.core.evidence import log_e_above
 from chaosbandit.core.judge import tells, valid
 from chaosbandit.core.model import (
@@ -25,7 +25,7 @@ from chaosbandit.core.steady import BROKEN_LOG_E
 
 def withdrawn(climb: Climb) -> Cause | None:
     """Why what is certified is not claimed: something that the certificate takes for granted."""
-    held, broke, _ = claimed(climb)
+    held, broke, _ = climb.claimed
     if climb.certificate.empty:
         return Cause.ASSUMPTIONS
     if not exercised(climb):
@@ -42,7 +42,7 @@ def withdrawn(climb: Climb) -> Cause | None:
 def bracket(climb: Climb) -> Bracket:
     """What is certified of the breaking point: two sides of one set, or one side of it."""
     severities, confidence = climb.ladder.severities, climb.search.confidence
-    (low, high, closed), why = claimed(climb), withdrawn(climb)
+    (low, high, closed), why = climb.claimed, withdrawn(climb)
     if why is Cause.NOT_STOOD:
         low, closed = None, False
     elif why is Cause.NOT_REPEATED:
@@ -65,7 +65,7 @@ def gate(climb: Climb) -> GateOutcome | None:
     bound = climb.scenario.require.get(climb.ladder.name)
     if bound is None:
         return None
-    between, (held, _, _) = bracket(climb), claimed(climb)
+    between, (held, _, _) = bracket(climb), climb.claimed
     if between.broke is not None and between.broke <= bound:
         return GateOutcome.FAILED
     if between.held is not None and between.held >= bound:
@@ -82,7 +82,7 @@ def best_guess(climb: Climb) -> Estimate:
 
 def look_below(climb: Climb) -> Expose | None:
     """The next look for a milder severity that is worse than the certified one, where asked for."""
-    held, _, _ = claimed(climb)
+    held, _, _ = climb.claimed
     if not climb.search.monotone_check or held is None or bumps(climb):
         return None
     taus = [slo.bad_ratio for slo in climb.slos]
@@ -100,7 +100,7 @@ def bumps(climb: Climb) -> list[tuple[int, int]]:
     """Arms (lower, upper): the lower broke on its own samples, the upper holds; if asked for."""
     if not climb.search.monotone_check:
         return []
-    (held, _, _), block = claimed(climb), climb.certificate.block
+    (held, _, _), block = climb.claimed, climb.certificate.block
     taus = [slo.bad_ratio for slo in climb.slos]
     return not_monotone(climb.arms, taus, held, None, block)
 

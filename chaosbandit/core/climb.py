@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaosbandit.core.campaign import Arm, Campaign, Exposure, Knowledge
-from chaosbandit.core.evidence import Certificate
+from chaosbandit.core.evidence import Certificate, claimed_bracket
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.response import Belief
 from chaosbandit.core.scenario import Scenario, Search
@@ -37,6 +37,11 @@ class Climb:
     def certificate(self) -> Certificate:
         """The crossings that its evidence leaves possible."""
         return self.known.weighing.certificate
+
+    @property
+    def claimed(self) -> tuple[int | None, int | None, bool]:
+        """(held arm, broke arm, closed) as certified and shown on the arms' own samples."""
+        return claimed_bracket(self.certificate, self.ladder.severities, self.search.resolution)
 
     @property
     def beliefs(self) -> tuple[Belief, ...]:

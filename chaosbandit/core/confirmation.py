@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from chaosbandit.core.campaign import AGES_S, Arm, Exposure
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.evidence import OWN_EVIDENCE, claimed_bracket, log_e_above, log_e_below
+from chaosbandit.core.evidence import OWN_EVIDENCE, log_e_above, log_e_below
 from chaosbandit.core.judge import valid
 from chaosbandit.core.model import Expose, Purpose
+from chaosbandit.core.monotone import above
 
 _LOOK_S = 1.0  # a batch of a held arm that only has to stand longer
 _SMALLEST = 5  # samples of it, where the rate is low
@@ -29,11 +30,6 @@ class Failing:
     from_s: float
     samples: int  # of at least that age
     bad: int
-
-
-def claimed(climb: Climb) -> tuple[int | None, int | None, bool]:
-    """(held arm, broke arm, closed) as certified and shown on the arms' own samples."""
-    return claimed_bracket(climb.certificate, climb.ladder.severities, climb.search.resolution)
 
 
 def stood_s(climb: Climb, arm: int) -> float:
@@ -53,7 +49,7 @@ def failing(climb: Climb, arm: int) -> Failing | None:
         if not any(each.bad[s] for each in exposures):
             continue
         logs = [
-            _above(_older(exposures, age), s, slo.bad_ratio, climb.certificate.block)
+            above(_older(exposures, age), s, slo.bad_ratio, climb.certificate.block)
             for age in range(len(AGES_S))
         ]
         if _log_mean(logs) >= -math.log1p(-climb.search.confidence):
@@ -63,7 +59,7 @@ def failing(climb: Climb, arm: int) -> Failing | None:
 
 def next_exposure(climb: Climb) -> Expose | None:
     """What is to be exposed before the claims are an answer, or None when they are."""
-    held, broke, _ = claimed(climb)
+    held, broke, _ = climb.claimed
     if held is not None and failing(climb, held) is None:
         hold = _hold(climb, held)
         if hold is not None:
@@ -78,7 +74,7 @@ def hold_first(climb: Climb, going_to: Expose) -> Expose | None:
 
     Coming back for it would cost another exposure.
     """
-    held, _, _ = claimed(climb)
+    held, _, _ = climb.claimed
     if held is None or held != climb.standing or going_to.variant.arm <= held:
         return None
     severities = climb.ladder.severities
@@ -118,7 +114,7 @@ def failed(climb: Climb, broke: int) -> list[Exposure]:
 
 
 def _above_held(climb: Climb, broke: int) -> list[Exposure]:
-    held, _, _ = claimed(climb)
+    held, _, _ = climb.claimed
     return [e for e in _all(climb) if (-1 if held is None else held) < e.arm <= broke]
 
 
@@ -169,11 +165,6 @@ def _older(exposures: Sequence[Exposure], age: int) -> Arm:
     slos = range(len(exposures[0].bad))
     bad = tuple(sum(aged.bad[s] for aged in spans) for s in slos)
     return Arm(sum(aged.samples for aged in spans), bad, sum(aged.any_bad for aged in spans))
-
-
-def _above(arm: Arm, slo: int, tau: float, block: int) -> float:
-    """Evidence of exceeding tau, raised to 1/block: rounded to the weaker side."""
-    return log_e_above(-(-arm.samples // block), arm.bad[slo] // block, tau)
 
 
 def _found(exposures: Iterable[Exposure], span: int) -> Failing:

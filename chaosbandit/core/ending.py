@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.claims import bumps, gate, withdrawn
 from chaosbandit.core.climb import Climb, climbs
-from chaosbandit.core.confirmation import claimed, failing
+from chaosbandit.core.confirmation import failing
 from chaosbandit.core.model import Cause, GateOutcome, Stop
 from chaosbandit.errors import Exit
 
@@ -101,7 +101,7 @@ def stopped_for(campaign: Campaign, stop: Stop) -> tuple[Cause, str]:
 
 def _why_withdrawn(climb: Climb, cause: Cause) -> str:
     text, severities = climb.ladder.text, climb.ladder.severities
-    held, broke, _ = claimed(climb)
+    held, broke, _ = climb.claimed
     if cause is Cause.NOT_STOOD and held is not None:
         late = failing(climb, held)
         assert late is not None

@@ -38,7 +38,7 @@ def not_monotone(
     """
     enough, numbers = _enough(arms, taus, alpha), range(len(arms))
     slos = range(len(taus))
-    breaks = [max(_above(arms[j], s, taus[s], block) for s in slos) >= enough for j in numbers]
+    breaks = [max(above(arms[j], s, taus[s], block) for s in slos) >= enough for j in numbers]
     keeps = [min(_below(arms[j], s, taus[s], block) for s in slos) >= enough for j in numbers]
     if held is not None:
         keeps[held] = True
@@ -74,7 +74,7 @@ def next_look(
             bad = arm.bad[slo] if arm.bad else 0
             decided = (
                 _below(arm, slo, tau, block) >= OWN_EVIDENCE
-                or _above(arm, slo, tau, block) >= enough
+                or above(arm, slo, tau, block) >= enough
             )
             if decided or (bad == 0 and arm.samples >= clear * block):
                 continue
@@ -100,7 +100,7 @@ def _enough(arms: Sequence[Arm], taus: Sequence[float], alpha: float) -> float:
     return math.log(len(arms) * len(taus) / alpha)
 
 
-def _above(arm: Arm, slo: int, tau: float, block: int) -> float:
+def above(arm: Arm, slo: int, tau: float, block: int) -> float:
     """Evidence that the arm exceeds tau, raised to 1/block: rounded to the weaker side."""
     if not arm.samples:
         return 0.0

@@ -203,16 +203,18 @@ class Baseline:
             async for sample in samples:
                 receive(scored(slos, sample))
 
-    def _weights(self) -> dict[Route, float]:
+    def _weights(self, proxy: str | None = None) -> dict[Route, float]:
         """Requests per canary request on each route."""
-        traffic, proxy = self.scenario.traffic, self.recorder.campaign.newest.proxy
-        checked = self.scenario.proxy(proxy).check is not None
+        traffic = self.scenario.traffic
+        checked = (
+            self.scenario.proxy(proxy or self.recorder.campaign.newest.proxy).check is not None
+        )
         return {
             Route.CANARY: 1.0,
             Route.CONTROL: traffic.control_share,
             Route.CHECK: guardrail.check_share(self.scenario) if checked else 0.0,
         }
 
-    def mix(self) -> Mix:
-        """Routes in the run's proportions."""
-        return Mix(self._weights())
+    def mix(self, proxy: str | None = None) -> Mix:
+        """Routes in the run's proportions; checks ask the dependency of a proxy, or the newest."""
+        return Mix(self._weights(proxy))

@@ -52,16 +52,14 @@ class Exposer:
         """
         n, variant = len(self.recorder.campaign.exposures) + 1, decision.variant
         fault, now_s = self.injector.plan(variant), self.clock.now_s()
-        sending = Sending(
-            self.clock, self.recorder, self.baseline.mix(), Batch(number, decision), now_s
-        )
+        mix = self.baseline.mix(variant.proxy)
+        sending = Sending(self.clock, self.recorder, mix, Batch(number, decision), now_s)
         validity, health = Validity(False, "interrupted"), Health()
         try:
             started = ExposureStarted(
                 n, variant.arm, variant.severity, fault.name, now_s, variant.ladder
             )
             self.recorder.record(started)
-            sending.mix = self.baseline.mix()  # of this ladder's dependency from now on
             async with self.injector.inject(fault) as injected:
                 sending.started_s = self.clock.now_s()
                 stream = self.baseline.stream(sending.feed, sending.receive, {})

@@ -244,7 +244,7 @@ class Engine:
         failure = self.recorder.tell(stopped)
         if failure is not None:
             code = ending(self.campaign, over.cause, *also, Cause.HARNESS).exit_code
-            self.recorder.tell(replace(stopped, reason=f"{over.reason}; {failure}", exit_code=code))
+            self.recorder.fold(replace(stopped, reason=f"{over.reason}; {failure}", exit_code=code))
 
     def _unverified(self, error: BaseException) -> Cleanness:
         """What is known of leftovers after an error outside of any exposure's own wash-out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chaosbandit.core.campaign import Campaign, apply
-from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import Decided, Event, Observed
 from chaosbandit.core.model import Phase, Sample
 from chaosbandit.core.policies import Policy
@@ -24,10 +23,6 @@ class Recorder:
         self.campaign: Campaign = opening(scenario)
         self._policy, self._clock, self._sinks = policy, clock, tuple(sinks)
 
-    def climb(self, ladder: str) -> Climb:
-        """One of its ladders as it is now."""
-        return Climb(self.campaign, self.campaign.number_of(ladder))
-
     def decide(self, unresolved: int) -> Decided:
         """What the policy wants next; recorded by whoever carries it out."""
         return decide(self._policy, self.campaign, unresolved, self._clock.now_s())
@@ -44,10 +39,14 @@ class Recorder:
         if failure is not None:
             raise failure
 
+    def fold(self, event: Event) -> None:
+        """Only fold: what no sink could hear any more, or has heard."""
+        self.campaign = apply(self.campaign, event)
+
     def tell(self, event: Event) -> ChaosbanditError | None:
         """As `record`, returning the first failure. A sink that failed hears no more: its record
         ends there, like that of a run that was killed, rather than going on after a gap."""
-        self.campaign = apply(self.campaign, event)
+        self.fold(event)
         failure: ChaosbanditError | None = None
         for sink in self._sinks:
             try:

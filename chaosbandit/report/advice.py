@@ -10,7 +10,7 @@ import math
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.claims import bracket, exercised
 from chaosbandit.core.climb import climbs
-from chaosbandit.core.confirmation import claimed, failing
+from chaosbandit.core.confirmation import failing
 from chaosbandit.core.ending import ending
 from chaosbandit.core.model import Cause, GateOutcome
 from chaosbandit.errors import Exit
@@ -162,7 +162,7 @@ def _late_s(campaign: Campaign) -> float | None:
     """The latest age at which a severity began to fail, if any fails late only."""
     late = [found.late_s for climb in climbs(campaign) if (found := latest(climb)) is not None]
     for climb in climbs(campaign):
-        held, _, _ = claimed(climb)
+        held, _, _ = climb.claimed
         begins = None if held is None else failing(climb, held)
         late.append(None if begins is None else begins.from_s)
     return max((each for each in late if each is not None), default=None)

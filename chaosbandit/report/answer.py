@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from chaosbandit.core.claims import withdrawn
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.confirmation import claimed, failing
+from chaosbandit.core.confirmation import failing
 from chaosbandit.core.model import Bracket, Cause
 from chaosbandit.report.phrases import duration, share
 from chaosbandit.report.records import EstimateResult
@@ -45,7 +45,7 @@ def harshest_allowed(climb: Climb) -> float:
 
 def _does_not_stand(climb: Climb) -> str:
     """What held at first is no answer, and no more than that is known."""
-    held, _, _ = claimed(climb)
+    held, _, _ = climb.claimed
     late = None if held is None else failing(climb, held)
     assert held is not None
     assert late is not None

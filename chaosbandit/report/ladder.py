@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from chaosbandit.core.campaign import Exposure
 from chaosbandit.core.claims import bracket, verdicts
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.confirmation import claimed, failed, stood_s
+from chaosbandit.core.confirmation import failed, stood_s
 from chaosbandit.core.judge import valid
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Dose, GateOutcome, Verdict
@@ -30,7 +30,7 @@ from chaosbandit.report.records import (
 def ladder_result(climb: Climb, gates: Mapping[str, GateOutcome]) -> LadderResult:
     """All that is known of the ladder; `gates` are those of the run's ending."""
     between, ladder = bracket(climb), climb.ladder
-    held, broke, _ = claimed(climb)  # also what is not claimed after all
+    held, broke, _ = climb.claimed  # also what is not claimed after all
     guess, held_s = estimated(climb, between), _hold(climb, between)
     exposures = (*climb.exposures, *([climb.current] if climb.current else []))
     return LadderResult(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from chaosbandit.core.campaign import Campaign, Exposure
 from chaosbandit.core.climb import Climb, climbs
-from chaosbandit.core.confirmation import claimed, failed
+from chaosbandit.core.confirmation import failed
 from chaosbandit.core.evidence import log_e_above
 from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.steady import BROKEN_LOG_E
@@ -106,7 +106,7 @@ def _blocks(campaign: Campaign) -> Iterator[str]:
 
 def _too_soon(climb: Climb) -> Iterator[str]:
     """What is back before the dose arrives was spoilt by something else."""
-    _, broke, _ = claimed(climb)
+    _, broke, _ = climb.claimed
     if broke is None:
         return
     severities, dose = climb.ladder.severities, climb.ladder.dose

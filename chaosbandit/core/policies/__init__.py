@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from numpy.random import Generator
 
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.evidence import claimed_bracket
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Cause, Decision, Stop
 from chaosbandit.core.scenario import GATE
@@ -126,6 +125,11 @@ def highest_arm(severities: Sequence[float], limit: float) -> int:
     return bisect_right(severities, limit * (1 + 1e-9)) - 1
 
 
+def within_reach(severities: Sequence[float], held: int, factor: float) -> int:
+    """The highest arm within a factor of one that held, or the next one."""
+    return max(highest_arm(severities, severities[held] * factor), held + 1)
+
+
 def top_arm(climb: Climb) -> int:
     """The highest arm that may be exposed; -1 when there is none: a gate needs none above it."""
     limit, bound = climb.cap, gate_arm(climb)
@@ -166,9 +170,7 @@ def ended(climb: Climb) -> Stop | None:
 def _answer(climb: Climb, top: int) -> Stop | None:
     """What is certified, if that is all that was asked."""
     ladder = climb.ladder
-    held, broke, closed = claimed_bracket(
-        climb.certificate, ladder.severities, climb.search.resolution
-    )
+    held, broke, closed = climb.claimed
     bound = gate_arm(climb)
     if bound is not None:
         if held is not None and held >= bound:

@@ -18,7 +18,7 @@ import numpy as np
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.confirmation import stood_s
-from chaosbandit.core.evidence import claimed_bracket, within
+from chaosbandit.core.evidence import within
 from chaosbandit.core.model import Purpose
 from chaosbandit.core.policies._prices import PAIR, Plan, Reading, Side, partners
 
@@ -89,8 +89,7 @@ class _Market:
         self.left = _left(reading.climb)
         severities = reading.severities
         self.span = math.log(severities[reading.top] / severities[0])
-        search = reading.climb.search
-        low, high, _ = claimed_bracket(reading.climb.certificate, severities, search.resolution)
+        low, high, _ = reading.climb.claimed
         self.certified = self.span
         if low is not None and high is not None:
             self.certified = math.log(severities[high] / severities[low])

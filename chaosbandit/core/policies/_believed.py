@@ -11,7 +11,7 @@ import numpy as np
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.guardrail import BELIEVED
-from chaosbandit.core.policies import highest_arm, top_arm
+from chaosbandit.core.policies import top_arm, within_reach
 
 
 def highest_reach(climb: Climb) -> int:
@@ -26,8 +26,7 @@ def highest_reach(climb: Climb) -> int:
     held = next((arm for arm in sampled if p_broke[arm] < BELIEVED), None)
     if held is None:
         return 0
-    reach = highest_arm(severities, severities[held] * climb.search.escalation)
-    return min(max(reach, held + 1), top_arm(climb))
+    return min(within_reach(severities, held, climb.search.escalation), top_arm(climb))
 
 
 def held_bets(climb: Climb, arm: int) -> tuple[float, ...]:

@@ -11,14 +11,13 @@ import math
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.evidence import (
-    claimed_bracket,
     entropy_rate,
     log_e_above,
     log_e_below,
     within,
 )
 from chaosbandit.core.model import Cause, Decision, Expose, Purpose, Stop
-from chaosbandit.core.policies import highest_arm, top_arm, whole_blocks
+from chaosbandit.core.policies import highest_arm, top_arm, whole_blocks, within_reach
 
 FACTOR = 2.0  # from one arm that held to the next, unless search.escalation is less
 _CLEAN = 0.25  # of tau: the bad ratio of an arm nothing is known of
@@ -30,17 +29,11 @@ _PATIENCE = 30  # tests of a clean arm that one may take; then arms around it ar
 _HOPELESS = 64  # times that patience: the run gives up
 
 
-def called(climb: Climb) -> tuple[int | None, int | None]:
-    """The highest arm that is certified to hold and the lowest that is certified to break."""
-    resolution = climb.search.resolution
-    return claimed_bracket(climb.certificate, climb.ladder.severities, resolution)[:2]
-
-
 def doubled(climb: Climb, held: int) -> int:
     """The arm to climb to from one that held."""
     severities = climb.ladder.severities
     factor = min(FACTOR, climb.search.escalation)
-    return min(max(highest_arm(severities, severities[held] * factor), held + 1), top_arm(climb))
+    return min(within_reach(severities, held, factor), top_arm(climb))
 
 
 def middle(severities: tuple[float, ...], held: int, broke: int) -> int:
@@ -68,7 +61,7 @@ def call(climb: Climb, arm: int) -> Decision:
 def _around(climb: Climb, arm: int) -> list[int]:
     """The arm, those half a resolution off, and those that would close the bracket; uncalled."""
     severities, search = climb.ladder.severities, climb.search
-    held, broke = called(climb)
+    held, broke, _ = climb.claimed
     least = 0 if held is None else held + 1
     most = arm if held is None else highest_arm(severities, severities[held] * search.escalation)
     most = min(max(most, arm), top_arm(climb) if broke is None else broke - 1)

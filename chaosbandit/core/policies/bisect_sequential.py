@@ -11,7 +11,7 @@ from numpy.random import Generator
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision
 from chaosbandit.core.policies import ended, register
-from chaosbandit.core.policies._one_arm import call, called, doubled, middle
+from chaosbandit.core.policies._one_arm import call, doubled, middle
 
 
 @register
@@ -27,7 +27,7 @@ class BisectSequential:
 
 def _next_arm(climb: Climb) -> int:
     """The arm to call next."""
-    held, broke = called(climb)
+    held, broke, _ = climb.claimed
     if held is None:
         return 0
     if broke is None:

@@ -16,7 +16,6 @@ from numpy.random import Generator
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.evidence import claimed_bracket
 from chaosbandit.core.model import Decision, Expose
 from chaosbandit.core.policies import _afford, _gate, ended, gate_arm, register
 from chaosbandit.core.policies._batches import certify, search
@@ -83,7 +82,7 @@ def _or_held(reading: Reading, batch: Expose) -> Expose:
     if not isinstance(guardrail.admit(batch, climb), guardrail.Refused):
         return batch
     arm = min(int(np.searchsorted(reading.p_broke, _SAFE, side="right")) - 1, reading.cap)
-    held, _, _ = claimed_bracket(climb.certificate, reading.severities, climb.search.resolution)
+    held, _, _ = climb.claimed
     if arm < 0 or (held is not None and arm <= held):
         return batch
     safe = certify(reading, reading.held(arm, None))

@@ -10,8 +10,8 @@ from numpy.random import Generator
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision
-from chaosbandit.core.policies import ended, highest_arm, register, top_arm
-from chaosbandit.core.policies._one_arm import call, called
+from chaosbandit.core.policies import ended, register, top_arm, within_reach
+from chaosbandit.core.policies._one_arm import call
 
 
 @register
@@ -28,9 +28,9 @@ class Ramp:
 def _next_arm(climb: Climb) -> int:
     """One resolution above the highest arm that held, below any that broke."""
     severities, search = climb.ladder.severities, climb.search
-    held, broke = called(climb)
+    held, broke, _ = climb.claimed
     if held is None:
         return 0
     step = min(1.0 + search.resolution, search.escalation)
-    arm = max(highest_arm(severities, severities[held] * step), held + 1)
+    arm = within_reach(severities, held, step)
     return min(arm, top_arm(climb) if broke is None else broke - 1)

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision, Purpose
-from chaosbandit.core.policies import ended, highest_arm, register
+from chaosbandit.core.policies import ended, highest_arm, register, within_reach
 from chaosbandit.core.policies._believed import broke_bets, held_bets, highest_reach
 from chaosbandit.core.policies._one_arm import expose
 
@@ -44,7 +44,7 @@ def _arm(climb: Climb, rng: Generator) -> int:
         return min(crossing, highest)
     span = 1.0 + climb.search.resolution
     low = max(highest_arm(severities, severities[crossing] / math.sqrt(span)), 0)
-    high = max(highest_arm(severities, severities[low] * span), low + 1)
+    high = within_reach(severities, low, span)
     return min(high if above else low, highest)
 
 
