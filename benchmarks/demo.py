@@ -26,8 +26,8 @@ from scipy.optimize import isotonic_regression
 
 from chaosbandit.cli.proof import bad_counts
 from chaosbandit.cli.stage import Stage, standing
-from chaosbandit.core.evidence import interval
 from chaosbandit.core.ladder import Ladder
+from chaosbandit.core.one_ratio import interval
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.servers import running_server

@@ -23,9 +23,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # first, the fold of a campaign reads them, judgements and claims read the campaign; policies decide
 # with all of these, and replay asks policies.
 CORE = [
-    "model", "slo", "topology", "evidence", "response", "doses", "ladder", "scenario", "series",
-    "weighing", "events", "campaign", "climb", "steady", "judge", "monotone", "confirmation",
-    "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
+    "model", "slo", "topology", "one_ratio", "evidence", "response", "doses", "ladder", "scenario",
+    "series", "weighing", "events", "campaign", "climb", "steady", "judge", "monotone",
+    "confirmation", "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
 ]  # fmt: skip
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
 PORTS = {"core", "faults", "ports", "errors", "_version", "__version__"}

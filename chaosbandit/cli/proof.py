@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from chaosbandit.cli.interrupts import interruptible
 from chaosbandit.cli.output import show
 from chaosbandit.cli.wiring import RunOptions, new_run
-from chaosbandit.core.evidence import interval
 from chaosbandit.core.model import Bracket, Outcome, Route, Sample, Variant
+from chaosbandit.core.one_ratio import interval
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.errors import CleanupError, Exit, HarnessError
 from chaosbandit.faults.fault import Fault

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.confirmation import failing, refuted, stood_s
-from chaosbandit.core.evidence import log_e_above
 from chaosbandit.core.judge import tells, valid
 from chaosbandit.core.model import (
     Bracket,
@@ -19,6 +18,7 @@ from chaosbandit.core.model import (
     VerdictKind,
 )
 from chaosbandit.core.monotone import next_look, not_monotone
+from chaosbandit.core.one_ratio import log_e_above
 from chaosbandit.core.response import Estimate, estimate
 from chaosbandit.core.steady import BROKEN_LOG_E
 

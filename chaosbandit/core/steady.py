@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from chaosbandit.core.campaign import Campaign, median_latency_s
 from chaosbandit.core.events import SteadyStateMeasured
-from chaosbandit.core.evidence import log_e_above
 from chaosbandit.core.model import Outcome, Route, Sample
+from chaosbandit.core.one_ratio import log_e_above
 from chaosbandit.core.scenario import Scenario
 
 BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test

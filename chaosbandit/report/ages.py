@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from chaosbandit.core.campaign import AGES_S, Exposure
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.evidence import entropy_rate
 from chaosbandit.core.judge import valid
+from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.report.phrases import duration
 from chaosbandit.report.records import AgeResult, AgesResult
 

@@ -17,7 +17,8 @@ from chaosbandit.core.campaign import Campaign, begin
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import stood_s
-from chaosbandit.core.evidence import Certificate, entropy_rate
+from chaosbandit.core.evidence import Certificate
+from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.report.answer import harshest_allowed
 from chaosbandit.report.phrases import about
 

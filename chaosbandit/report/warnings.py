@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from chaosbandit.core.campaign import Campaign, Exposure
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import failed
-from chaosbandit.core.evidence import log_e_above
 from chaosbandit.core.model import Outcome, Route, Sample
+from chaosbandit.core.one_ratio import log_e_above
 from chaosbandit.core.steady import BROKEN_LOG_E
 from chaosbandit.report.ages import latest
 from chaosbandit.report.phrases import plural

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chaosbandit.core.evidence import entropy_rate, within
+from chaosbandit.core.evidence import within
+from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.sim.trial import scenario_of
 

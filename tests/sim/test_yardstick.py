@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from chaosbandit.core.evidence import entropy_rate
+from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.sim import limit
 
 

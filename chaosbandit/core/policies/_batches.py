@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from chaosbandit.core.evidence import entropy_rate
 from chaosbandit.core.model import Expose, Purpose
+from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.core.policies import whole_blocks
 from chaosbandit.core.policies._believed import broke_bets, held_bets
 from chaosbandit.core.policies._prices import Reading, Side, worth

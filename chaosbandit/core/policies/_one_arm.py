@@ -10,13 +10,9 @@ from __future__ import annotations
 import math
 
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.evidence import (
-    entropy_rate,
-    log_e_above,
-    log_e_below,
-    within,
-)
+from chaosbandit.core.evidence import within
 from chaosbandit.core.model import Cause, Decision, Expose, Purpose, Stop
+from chaosbandit.core.one_ratio import entropy_rate, log_e_above, log_e_below
 from chaosbandit.core.policies import highest_arm, top_arm, whole_blocks, within_reach
 
 FACTOR = 2.0  # from one arm that held to the next, unless search.escalation is less

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.evidence import entropy_rate
 from chaosbandit.core.model import Purpose
+from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.core.policies import top_arm
 from chaosbandit.core.policies._believed import highest_reach
 from chaosbandit.core.response import Belief
