@@ -40,6 +40,7 @@ from chaosbandit.core.model import (
     Sample,
     Validity,
 )
+from chaosbandit.core.one_ratio import in_a_row
 from chaosbandit.core.response import Belief
 from chaosbandit.core.scenario import Scenario, Search
 from chaosbandit.core.series import Series
@@ -211,12 +212,8 @@ def log_threshold_of(search: Search) -> float:
 
 
 def least_good(slo: SLO, search: Search) -> int:
-    """Good requests without a bad one that show an SLO to hold, at the very least.
-
-    Each multiplies the evidence by 1 / objective at most, and claims want 1 / delta (Ville 1939):
-    299 at 99 % and 95 % confidence, more where evidence may expire in mid-run.
-    """
-    return math.ceil(log_threshold_of(search) / -math.log(slo.objective) - 1e-9)
+    """Good requests without a bad one that show an SLO to hold: more where evidence may expire."""
+    return in_a_row(slo.objective, log_threshold_of(search))
 
 
 # --- the fold -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from chaosbandit.core.one_ratio import in_a_row
 from chaosbandit.core.slo import SLO, ErrorBudget
 from chaosbandit.scenario.finding import Finding, Shown
 from chaosbandit.scenario.shape import Document
@@ -65,7 +66,7 @@ def _exposure_has_room(document: Document, shown: Shown) -> Iterator[Finding]:
 def _time_to_hold(document: Document, shown: Shown) -> Iterator[Finding]:
     search, steady = document.search, document.timing.steady_samples
     index, objective = max(enumerate(_objectives(document)), key=lambda item: item[1])
-    good = _in_a_row(objective, search.confidence)
+    good = in_a_row(objective, -math.log1p(-search.confidence))
     sent = document.traffic.rate * search.max_duration
     if sent >= good + steady:
         return
@@ -83,8 +84,9 @@ def _time_to_hold(document: Document, shown: Shown) -> Iterator[Finding]:
 
 def _samples_to_answer(document: Document, shown: Shown) -> Iterator[Finding]:
     search, objectives = document.search, _objectives(document)
-    good = max(_in_a_row(objective, search.confidence) for objective in objectives)
-    bad = min(_in_a_row(1.0 - objective, search.confidence) for objective in objectives)
+    enough = -math.log1p(-search.confidence)
+    good = max(in_a_row(objective, enough) for objective in objectives)
+    bad = min(in_a_row(1.0 - objective, enough) for objective in objectives)
     allowed = min(_allowed(document))
     least = min(good, bad) if allowed >= bad else good
     if search.max_samples is not None and search.max_samples < least:
@@ -105,15 +107,6 @@ def _allowed(document: Document) -> list[int]:
 
 def _objectives(document: Document) -> list[float]:
     return [slo.objective for slo in document.slos]
-
-
-def _in_a_row(objective: float, confidence: float) -> int:
-    """Requests in a row that show the ratio of good ones above an objective, at the very least.
-
-    Each multiplies the evidence by 1 / objective at most, and Ville (1939) wants 1 / (1 -
-    confidence): 299 at 99 % and 95 %. For the bad ones the objective is their allowed ratio.
-    """
-    return math.ceil(math.log(1.0 - confidence) / math.log(objective) - 1e-9)
 
 
 def _rate(per_s: float) -> str:
