@@ -125,6 +125,8 @@ def _gates_can_be_answered(document: Document, shown: Shown) -> Iterator[Finding
             span = _span(shown, known.index(name))
             wanted = f"a gate the search can answer: {span}, below `to` and `max_severity`"
             yield Finding(path, wanted)
+        elif (inexact := ladder.inexact(gate.value)) is not None:
+            yield Finding(path, inexact)
 
 
 def _gates_end_the_search(document: Document, shown: Shown) -> Iterator[Finding]:

@@ -173,6 +173,7 @@ CANARY_TABLE = [
     ('"> 150ms"', '^">= 150ms"', "require.slow", "in quotes"),
     ('"> 150ms"', '^"> 2s"', "require.slow", "a gate the search can answer"),
     ('"> 150ms"', '^"> 5%"', "require.slow", "a duration"),
+    ('"> 150ms"', '^"> 150.4ms"', "require.slow", "whole milli"),
     ("control_url: http://127.0.0.1:9100", "control_url: ^http://127.0.0.1:9200",
      "traffic.control_url", "another instance"),
 ]  # fmt: skip

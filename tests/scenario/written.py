@@ -65,6 +65,7 @@ def valid(rng: Random) -> Valid:
     guardrails, said_guardrails = _guardrails(rng, ladders)
     timing, said_timing = _timing(rng)
     gates, said_gates = _gates(rng, ladders, guardrails)
+    ladders = tuple(_with_arm_at(ladder, gates.get(ladder.name)) for ladder in ladders)
     named, description, seed = name(rng), rng.choice(DESCRIPTIONS), rng.randint(0, 2**63 - 1)
     server = rng.choice(["embedded", "http://127.0.0.1:8474", "https://toxiproxy.example:1/"])
     more, meant = _some(
@@ -324,6 +325,12 @@ def _gates(
             meant[ladder.name] = found[0]
             said[ladder.name] = rng.choice(["> ", ">"]) + found[1]
     return meant, _shuffled(rng, said)
+
+
+def _with_arm_at(ladder: Ladder, gate: float | None) -> Ladder:
+    """The ladder, with an arm where its gate is."""
+    given = ladder.name, ladder.proxy, ladder.dose, ladder.mild, ladder.harsh, ladder.resolution
+    return Ladder(*given, gate)
 
 
 def _search(rng: Random) -> tuple[Search, Data]:
