@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from signal import SIG_DFL, SIGHUP, signal
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.faultpoints.outages import Server
 from tests.faultpoints.situations import Place
 from tests.faultpoints.worlds import Topology, World, wait_for_watchdogs, world
 from tests.servers import Kind, real_server_path, running_server
+
+signal(SIGHUP, SIG_DFL)  # what nohup ignores, the processes of these tests would inherit
 
 
 class Kept:
