@@ -517,10 +517,7 @@ def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
     current, before = campaign.current, campaign.before
     assert current is not None, "an exposure ends once, after it started"
     assert before is not None, "an exposure remembers what stood before it"
-    known, closed = (
-        campaign.ladders[current.climb],
-        Closed(event.validity, event.halted is not None),
-    )
+    known, closed = campaign.ladders[current.climb], Closed(event.validity)
     changes: dict[str, Any] = {
         "weighing": known.weighing.ended(closed),
         "history": known.history.plus(closed),

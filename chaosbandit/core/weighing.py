@@ -27,10 +27,9 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The end of an exposure; `halted`: a guardrail stopped the sending."""
+    """The end of an exposure."""
 
     validity: Validity
-    halted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Weighing:
     decision: Expose | None = None
     opens: bool = True  # none of its samples is in the certificate
     pending: tuple[Flags, ...] = ()  # a block of it that is not complete
-    bad: int = 0  # of its samples, in any SLO
+    sent: int = 0  # of its samples
 
     @classmethod
     def start(cls, certificate: Certificate) -> Weighing:
@@ -55,29 +54,29 @@ class Weighing:
         now = self if self.number == number else self._at(number, decision)
         if decision.purpose not in _BETS:
             return now
+        now = replace(now, sent=now.sent + 1)
         if now.certificate.block == 1:
-            return now._with((bad,), now.bad + any(bad))
-        pending = (*now.pending, bad)
-        now = replace(now, pending=pending, bad=now.bad + any(bad))
-        return now._block_closed() if len(pending) == now.certificate.block else now
+            return now._with((bad,))
+        now = replace(now, pending=(*now.pending, bad))
+        return now._block_closed() if len(now.pending) == now.certificate.block else now
 
     def many(self, number: int, decision: Expose, bad: Mask) -> Weighing:
-        """With many samples of a decision at once, [sample, SLO]; blocks begin with the first."""
+        """With all samples of a decision at once, [sample, SLO]."""
         now = self if self.number == number else self._at(number, decision)
         if decision.purpose not in _BETS or not len(bad):
             return now
-        spoilt, ends = now.bad + int(bad.any(axis=1).sum()), decision.stop_after_bad
+        now = replace(now, sent=now.sent + len(bad))
         unsent = -len(bad) % now.certificate.block
-        if unsent and decision.purpose is Purpose.HELD and ends is not None and spoilt >= ends:
+        if now._cut and unsent:
             bad = np.vstack((bad, np.ones((unsent, bad.shape[1]), dtype=np.bool_)))
-        return now._with(bad, spoilt)
+        return now._with(bad)
 
     def ended(self, closed: Closed) -> Weighing:
         """At the end of the exposure: a void one loses its gains, and keeps its losses.
 
         A reason that was found without looking at the canary's samples takes both.
         """
-        certificate = self._block_closed(closed.halted).certificate
+        certificate = self._block_closed().certificate
         if closed.validity.blind:
             certificate = self.before
         elif not closed.validity.valid:
@@ -88,24 +87,32 @@ class Weighing:
         certificate = self._block_closed().certificate
         return Weighing(certificate, self.before, number, decision)
 
-    def _with(self, rows: Sequence[Flags] | Mask, bad: int) -> Weighing:
+    @property
+    def _cut(self) -> bool:
+        """Whether fewer held samples came than were decided: what was seen may be why."""
+        assert self.decision is not None
+        return self.decision.purpose is Purpose.HELD and self.sent < self.decision.samples
+
+    def _with(self, rows: Sequence[Flags] | Mask) -> Weighing:
         assert self.decision is not None, "samples belong to a decision to expose"
         purpose, bets = self.decision.purpose, self.decision.bets
         arm = self.decision.variant.arm
         moved = self.certificate.observe(arm, purpose, bets, rows, opens=self.opens)
-        return Weighing(moved, self.before, self.number, self.decision, opens=False, bad=bad)
+        return Weighing(moved, self.before, self.number, self.decision, False, (), self.sent)
 
-    def _block_closed(self, halted: bool = False) -> Weighing:
-        """A block that was cut because of what it showed counts what was not sent as bad."""
+    def _block_closed(self) -> Weighing:
+        """A held block that was cut counts what was not sent as bad.
+
+        Else one could stop at the first bad sample of each block and keep only the good blocks. A
+        guardrail and a decision stop the sending because of what they saw; the end of
+        `max_exposure` does where slow answers keep further requests back.
+        """
         if not self.pending:
             return self
-        assert self.decision is not None
-        rows, ends = self.pending, self.decision.stop_after_bad
-        cut = halted or (ends is not None and self.bad >= ends)
-        if cut and self.decision.purpose is Purpose.HELD:
-            unsent = self.certificate.block - len(rows)
-            rows = (*rows, *((True,) * len(rows[0]),) * unsent)
-        return self._with(rows, self.bad)
+        rows, missing = self.pending, self.certificate.block - len(self.pending)
+        if self._cut:
+            rows = (*rows, *((True,) * len(rows[0]),) * missing)
+        return self._with(rows)
 
 
 def weighed_anew(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.model import Expose, Phase, Route, Sample
+from chaosbandit.core.model import Expose, Phase, Purpose, Route, Sample
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.engine.order import Mix, SendOrder
 from chaosbandit.engine.recorder import Recorder
@@ -141,10 +141,25 @@ class Sending:
                 return Signal.SKIP if waiting else Signal.END
             self.recorder.record(decided)  # only a decision to stay is carried out here
             self.batch, self._cautious = Batch(decided.n, decision), None
+        if not self._time_for_a_block():
+            return Signal.SKIP if waiting else Signal.END
         self._measured_from = min(self._measured_from, seq)
         self.batch.sent += 1
         self.order.sent(seq, Route.CANARY, (Phase.MEASURE, self.batch.number))
         return Route.CANARY
+
+    def _time_for_a_block(self) -> bool:
+        """Whether a held block that begins now can end before the exposure does.
+
+        One that is cut is charged what was not sent of it. The first of an exposure begins anyway.
+        """
+        batch, block = self.batch, self.climb.certificate.block
+        begins = batch.sent % block == 0 and self._measured_from < math.inf
+        if block == 1 or not begins or batch.decision.purpose is not Purpose.HELD:
+            return True
+        scenario = self.recorder.campaign.scenario
+        left_s = self.started_s + scenario.guardrails.max_exposure_s - self.clock.now_s()
+        return left_s * scenario.traffic.rate_per_s >= block
 
     def _observe(self, note: Note, sample: Sample) -> None:
         phase, number = note

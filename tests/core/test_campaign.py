@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -79,10 +80,11 @@ def of_both(*samples: Sample, phase: Phase, number: int | None = None) -> Observ
     return Observed(phase, number, rescored)
 
 
-def opened(campaign: Campaign, arm: int, purpose: Purpose) -> Campaign:
+def opened(campaign: Campaign, arm: int, purpose: Purpose, samples: int = 10) -> Campaign:
     """With an open exposure of that purpose, as the next decision says."""
     number, n = len(campaign.decisions), len(campaign.exposures) + 1
-    return fold(campaign, decided(number, campaign, arm, purpose), started(campaign, n, arm))
+    decision = decided(number, campaign, arm, purpose, samples)
+    return fold(campaign, decision, started(campaign, n, arm))
 
 
 def held(campaign: Campaign, arm: int) -> float:
@@ -274,16 +276,26 @@ def test_blocks_count_whole_and_to_their_root(bad: list[bool], held_at: float) -
     assert held(campaign, 3) == pytest.approx(held_at)
 
 
-def test_an_incomplete_block_can_only_lose() -> None:
-    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, *[False] * 7), ended(1, 3))
-    assert held(campaign, 3) == pytest.approx(GOOD_HELD)
-    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, True, False), ended(1, 3))
-    assert held(campaign, 3) == pytest.approx((BAD_HELD + GOOD_HELD) / 4)
+def held_after(samples: int, bad: Sequence[bool]) -> float:
+    """What an exposure in blocks of 4 is worth for which so many samples were decided."""
+    campaign = opened(start(block=4), 3, Purpose.HELD, samples)
+    campaign = fold(campaign, seen(0, *bad), ended(1, 3))
     assert campaign.ladders[0].weighing.pending == ()
+    return held(campaign, 3)
+
+
+def test_an_incomplete_block_can_only_lose() -> None:
+    assert held_after(7, [False] * 7) == pytest.approx(GOOD_HELD)
+    assert held_after(2, [True, False]) == pytest.approx((BAD_HELD + GOOD_HELD) / 4)
+
+
+def test_a_block_that_was_cut_loses_what_was_not_sent_of_it() -> None:
+    assert held_after(8, [False] * 7) == pytest.approx(GOOD_HELD + (3 * GOOD_HELD + BAD_HELD) / 4)
+    assert held_after(8, [True, False]) == pytest.approx((3 * BAD_HELD + GOOD_HELD) / 4)
 
 
 def test_a_block_never_spans_two_decisions() -> None:
-    campaign = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, False, False, True))
+    campaign = fold(opened(start(block=4), 3, Purpose.HELD, 3), seen(0, False, False, True))
     campaign = fold(campaign, decided(1, campaign, 3, Purpose.HELD), seen(1, *[False] * 4))
     lost = (2 * GOOD_HELD + BAD_HELD) / 4
     assert held(campaign, 3) == pytest.approx(lost + GOOD_HELD)
@@ -566,8 +578,8 @@ def test_longer_blocks_in_mid_run_weigh_as_if_they_had_been_known_from_the_start
 
 
 def test_after_longer_blocks_the_run_goes_on_in_them() -> None:
-    known = fold(opened(start(block=4), 3, Purpose.HELD), seen(0, *[False] * 9), ended(1, 3))
-    raised = fold(opened(start(), 3, Purpose.HELD), seen(0, *[False] * 9), ended(1, 3))
+    known = fold(opened(start(block=4), 3, Purpose.HELD, 9), seen(0, *[False] * 9), ended(1, 3))
+    raised = fold(opened(start(), 3, Purpose.HELD, 9), seen(0, *[False] * 9), ended(1, 3))
     raised = fold(raised, BlockRaised(4, 1, 9.0))
     more = [False] * 5
     known, raised = (fold(opened(c, 3, Purpose.HELD), seen(1, *more)) for c in (known, raised))

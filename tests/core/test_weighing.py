@@ -40,7 +40,7 @@ def own(weighing: Weighing, arm: int = 3) -> float:
 
 @pytest.mark.parametrize("purpose", [Purpose.SEARCH, Purpose.HOLD])
 def test_without_bets_nothing_is_evidence(purpose: Purpose) -> None:
-    after = weighed(empty(4), 0, bet(purpose), "..x.....xxx").ended(Closed(VALID, True))
+    after = weighed(empty(4), 0, bet(purpose), "..x.....xxx").ended(Closed(VALID))
     assert (after.certificate.peak == 0.0).all()
     assert (after.certificate.held == 0.0).all()
 
@@ -51,17 +51,21 @@ def test_a_block_counts_once_it_is_whole() -> None:
 
 
 @pytest.mark.parametrize("flags", ["..", ".x"])
-@pytest.mark.parametrize("halted", [False, True])
+@pytest.mark.parametrize("decided", [2, 50])
 @pytest.mark.parametrize("ends", [None, 1])
-def test_a_held_block_that_was_cut_for_what_it_showed_is_charged_its_rest_as_bad(
-    flags: str, halted: bool, ends: int | None
+def test_a_held_block_that_was_cut_is_charged_its_rest_as_bad(
+    flags: str, decided: int, ends: int | None
 ) -> None:
-    """Else one could stop at each block's first bad sample and keep only the good blocks."""
-    after = weighed(empty(4), 0, bet(ends=ends), flags).ended(Closed(VALID, halted))
+    """Whatever cut it: a guardrail, its bad samples, or time where slow answers kept others back.
+
+    One that ends with the samples that were decided was not cut.
+    """
+    decision = replace(bet(ends=ends), samples=decided)
+    after = weighed(empty(4), 0, decision, flags).ended(Closed(VALID))
     bad = flags.count("x")
     sent = ((len(flags) - bad) * GOOD + bad * BAD) / 4
-    cut = halted or (ends is not None and bad >= ends)
-    assert own(after) == pytest.approx(min(0.0, sent + (2 * BAD / 4 if cut else 0.0)))
+    charge = 2 * BAD / 4 if decided > len(flags) else 0.0
+    assert own(after) == pytest.approx(min(0.0, sent + charge))
 
 
 def test_so_it_is_when_another_decision_follows() -> None:
@@ -72,7 +76,7 @@ def test_so_it_is_when_another_decision_follows() -> None:
 
 def test_a_broke_block_that_was_cut_is_charged_no_more() -> None:
     decision = bet(Purpose.BROKE, ends=1)
-    after = weighed(empty(4), 0, decision, ".x").ended(Closed(VALID, True))
+    after = weighed(empty(4), 0, decision, ".x").ended(Closed(VALID))
     worth = (math.log(Q_BROKE / TAU) + math.log((1 - Q_BROKE) / (1 - TAU))) / 4
     assert after.certificate.own_broke(3) == pytest.approx(min(0.0, worth))
 
@@ -89,24 +93,25 @@ def test_a_broke_block_that_was_cut_is_charged_no_more() -> None:
     ],
 )
 def test_what_stays_of_an_exposure(validity: Validity, flags: str, kept: float) -> None:
-    before = weighed(empty(), 0, bet(), "....").ended(Closed(VALID, False))
-    after = weighed(before, 1, bet(), flags).ended(Closed(validity, False))
+    before = weighed(empty(), 0, bet(), "....").ended(Closed(VALID))
+    after = weighed(before, 1, bet(), flags).ended(Closed(validity))
     assert own(after) == pytest.approx(kept)
 
 
 def test_the_numbers_of_decisions_tell_two_apart_though_they_are_equal() -> None:
     together = weighed(empty(4), 0, bet(), "....")
-    apart = weighed(weighed(empty(4), 0, bet(), ".."), 1, bet(), "..")
+    two = replace(bet(), samples=2)
+    apart = weighed(weighed(empty(4), 0, two, ".."), 1, two, "..")
     assert own(together) == pytest.approx(GOOD)
-    assert own(apart.ended(Closed(VALID, False))) == 0.0
+    assert own(apart.ended(Closed(VALID))) == 0.0
 
 
 @pytest.mark.parametrize("block", [1, 4])
 def test_many_at_once_are_as_good_as_one_by_one(block: int) -> None:
     flags = np.random.default_rng(2).random(101) < 0.05
     one_by_one = weighed(empty(block), 0, bet(), "".join("x" if f else "." for f in flags))
-    one_by_one = one_by_one.ended(Closed(VALID, False))
-    at_once = empty(block).many(0, bet(), flags[:, None]).ended(Closed(VALID, False))
+    one_by_one = one_by_one.ended(Closed(VALID))
+    at_once = empty(block).many(0, bet(), flags[:, None]).ended(Closed(VALID))
     assert at_once.certificate.log_e == pytest.approx(one_by_one.certificate.log_e)
     assert at_once.certificate.peak == pytest.approx(one_by_one.certificate.peak)
 
@@ -126,14 +131,14 @@ def test_a_history_is_weighed_anew_as_the_fold_would_have_had_it(longer: int, se
             entries.append(Weighed(number, (bool(flag),)))
             folded = folded.plus(number, decisions[number], (bool(flag),))
         if rng.random() < 0.6:
-            closed = Closed((VALID, VOID, BLIND)[rng.integers(3)], bool(rng.random() < 0.2))
+            closed = Closed((VALID, VOID, BLIND)[rng.integers(3)])
             entries.append(closed)
             folded = folded.ended(closed)
     again = weighed_anew(empty(longer).certificate, entries, decisions)
     assert again.certificate.log_e == pytest.approx(folded.certificate.log_e)
     assert again.certificate.peak == pytest.approx(folded.certificate.peak)
     assert again.pending == folded.pending
-    assert (again.number, again.opens, again.bad) == (folded.number, folded.opens, folded.bad)
+    assert (again.number, again.opens, again.sent) == (folded.number, folded.opens, folded.sent)
 
 
 def test_a_new_decision_opens_and_its_other_samples_do_not() -> None:

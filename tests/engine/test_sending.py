@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from chaosbandit.core.campaign import Arm, Campaign
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.events import Decided, ExposureStarted, Observed
+from chaosbandit.core.events import BlockRaised, Decided, ExposureStarted, Observed
 from chaosbandit.core.model import Decision, Expose, Outcome, Phase, Purpose, Route, Stop
 from chaosbandit.core.scenario import Guardrails, Scenario, Timing
 from chaosbandit.engine.order import Mix
@@ -50,6 +50,7 @@ class Script:
         weights: Mapping[Route, float] | None = None,
         safe: bool = True,
         answered: int = 200,  # by this arm, before
+        block: int = 1,
     ) -> None:
         first = decisions.pop(0)
         assert isinstance(first, Expose)
@@ -61,6 +62,8 @@ class Script:
         self.seq, self.asked, self.decisions = 0, asked, decisions
         self.recorder = Recorder(asked, self.policy, self.world, [self.heard])
         self.recorder.record(header())
+        if block > 1:
+            self.recorder.record(BlockRaised(block, 2, 0.0))
         arm = first.variant.arm
         self._believe(arm, safe, answered)
         self.recorder.record(Decided(0, first, 0, 0.0))
@@ -291,6 +294,21 @@ def test_an_exposure_is_over_when_its_time_is() -> None:
     assert script.slot(0.5) is SENT
     assert script.slot(0.49) is SENT
     assert script.slot(0.01) is END
+
+
+@pytest.mark.parametrize(
+    ("purpose", "block", "most"),
+    [(Purpose.HELD, 1, 49), (Purpose.HELD, 8, 48), (Purpose.HELD, 80, 49), (Purpose.SEARCH, 8, 49)],
+)
+def test_a_held_block_begins_only_where_it_can_end(purpose: Purpose, block: int, most: int) -> None:
+    """Its rest would count as bad; but the first of an exposure begins."""
+    limits = Guardrails(max_exposure_s=0.995)
+    script = Script(asked(limits), [expose(500, purpose)], block=block)
+    for number in range(1, 60):
+        if script.slot() is SENT:
+            script.back(number)
+    assert script.slot() is END
+    assert len(script.learnt()) == most
 
 
 @pytest.mark.parametrize("route", [Route.CANARY, Route.CONTROL])

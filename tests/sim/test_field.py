@@ -116,16 +116,14 @@ def fixed_windows(patch: MonkeyPatch, attack: Attack) -> Attack:
 
 
 def cut_blocks_are_dropped(patch: MonkeyPatch, attack: Attack) -> Attack:
-    patch.setattr(Weighing, "_block_closed", lambda self, halted=False: _only_whole(self))
+    patch.setattr(Weighing, "_block_closed", _only_whole)
     return attack
 
 
 def _only_whole(weighing: Weighing) -> Weighing:
     """A block that was cut counts for nothing, whatever cut it."""
     whole = len(weighing.pending) == weighing.certificate.block
-    return (
-        weighing._with(weighing.pending, weighing.bad) if whole else replace(weighing, pending=())
-    )
+    return weighing._with(weighing.pending) if whole else replace(weighing, pending=())
 
 
 # --- lessons --------------------------------------------------------------------------------------
