@@ -422,7 +422,10 @@ def _span(age_s: float) -> int:
 def _measured(
     campaign: Campaign, number: int, n: int, decision: Expose, sample: Sample
 ) -> Campaign:
-    """The model and the arm's counts see every measured sample, certificates what is bet on."""
+    """What was bet on is evidence and what the model learns, so that it prices what it will get.
+
+    The arm's counts have what users waited for.
+    """
     flags = sample.bad
     bet = sample.bad_since_sent if decision.purpose is Purpose.BROKE else flags
     known = campaign.ladders[number]
@@ -434,6 +437,7 @@ def _measured(
         1,
         tuple(map(int, flags)),
         int(any(flags)),
+        tuple(map(int, bet)),
         weighing=weighing,
         history=known.history.plus(Weighed(n, bet)),
     )
@@ -446,16 +450,20 @@ def _learnt(
     samples: int,
     bad: Counts,
     any_bad: int,
+    taught: Counts,
     **changes: Any,
 ) -> Campaign:
-    """The campaign once a ladder has `samples` more at an arm, `bad` of them per SLO."""
+    """The campaign once a ladder has `samples` more at an arm, `bad` of them per SLO.
+
+    `taught` of them are bad to the model.
+    """
     known = campaign.ladders[number]
     arm, arms = known.arms[at], list(known.arms)
     counts = _add(arm.bad, bad) if any_bad else arm.bad
     arms[at] = Arm(arm.samples + samples, counts, arm.any_bad + any_bad)
     beliefs = tuple(
         belief.observe(at, samples - count, count)
-        for belief, count in zip(known.beliefs, bad, strict=True)
+        for belief, count in zip(known.beliefs, taught, strict=True)
     )
     ladders = list(campaign.ladders)
     ladders[number] = _with(
@@ -482,7 +490,7 @@ def measured(
     campaign = charged(campaign, bad, Phase.MEASURE)
     campaign = _with(campaign, current=_aged(current, bad, from_age_s, apart_s))
     arm = decision.variant.arm
-    return _learnt(campaign, number, arm, len(bad), counts, any_bad, weighing=weighing)
+    return _learnt(campaign, number, arm, len(bad), counts, any_bad, counts, weighing=weighing)
 
 
 def _aged(current: Exposure, bad: Mask, from_age_s: float, apart_s: float) -> Exposure:

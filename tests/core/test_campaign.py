@@ -251,6 +251,18 @@ def test_samples_count_for_what_they_were_sent_to_prove(
     assert everything == pytest.approx(abs(held_at) + abs(broke_at))
 
 
+def test_what_only_our_lateness_made_bad_is_no_evidence_of_broke_nor_a_lesson() -> None:
+    """Else the model would price a claim by failures that its evidence never gets."""
+    late = Observed(Phase.MEASURE, 0, (replace(sample(1, bad=True), bad_since_sent=(False,)),))
+    before = opened(start(), 3, Purpose.BROKE)
+    after, good = fold(before, late), fold(before, seen(0, False))
+    assert broke(after, 3) == pytest.approx(broke(good, 3))
+    assert broke(good, 3) < 0.0
+    assert only(after).arms[3].bad == (1,)
+    (believed,), (wanted,) = only(after).beliefs, only(good).beliefs
+    assert believed.p_broke(3) == wanted.p_broke(3) < only(before).beliefs[0].p_broke(3)
+
+
 def test_one_by_one_or_all_at_once_is_the_same() -> None:
     bad = [False, True, False, False, True, False]
     at_once = fold(opened(start(block=2), 3, Purpose.HELD), seen(0, *bad))

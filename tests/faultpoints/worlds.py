@@ -64,7 +64,7 @@ slos:
 budget: {window: 30d, requests: 2_000_000, spend: 5%}
 ladders:
   - {name: slow, proxy: inventory, toxic: latency, from: 100ms, to: 200ms}
-search: {confidence: 80%, resolution: 100%, block: 1, max_samples: 12, hold: 0s}
+search: {confidence: 80%, resolution: 100%, block: 1, max_samples: 40, hold: 0s}
 guardrails: {max_exposure: 6s}
 timing: {steady_samples: 20, warmup: 20ms, warmup_samples: 2, washout: 4s}
 """
