@@ -30,7 +30,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## what a bracket costs, how often it is wrong, what rivals need; under 15 minutes
+bench: $(STAMP)  ## what a bracket costs, how often it is wrong, what rivals need (2 hours; ARGS='--only 1 2 3' 10 minutes)
 	$(BIN)/python benchmarks/tables.py --json build/bench.json $(ARGS)
 
 bench-quick: $(STAMP)  ## the same tables from few campaigns, in under 2 minutes
