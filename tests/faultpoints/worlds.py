@@ -60,7 +60,7 @@ _SMALL = """\
   rate: 120/s
   timeout: 500ms
 slos:
-  - {name: latency, good: latency <= 150ms, objective: 60%}
+  - {name: latency, good: latency <= 170ms, objective: 60%}
 budget: {window: 30d, requests: 2_000_000, spend: 5%}
 ladders:
   - {name: slow, proxy: inventory, toxic: latency, from: 100ms, to: 200ms}
