@@ -375,7 +375,7 @@ POLICIES = [
     "certify",
     "ramp",
     "thompson",
-]  # others may be registered
+]
 
 
 def _timing(rng: Random) -> tuple[Timing, Data]:
