@@ -274,12 +274,10 @@ def _count(event: dict[str, Any], tally: Tally) -> None:
         case "ExposureStarted":
             tally.exposures += 1
         case "Observed":
-            names = ("route", "outcome", "status", "latency_s")
-            columns = [event["samples"][name] for name in names]
-            for route, outcome, status, latency_s in zip(*columns, strict=True):
-                if route == "canary":
-                    good = outcome == "response" and status == 200
-                    tally.add(event["phase"], good, latency_s)
+            for sample in event["samples"]:
+                if sample["route"] == "canary":
+                    good = sample["outcome"] == "response" and sample["status"] == 200
+                    tally.add(event["phase"], good, sample["latency_s"])
 
 
 # --- both -----------------------------------------------------------------------------------------

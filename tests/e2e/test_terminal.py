@@ -21,7 +21,7 @@ def test_a_terminal_without_colours(embedded_stage: Stage, tmp_path: Path) -> No
     run, terminal = _on_a_terminal(embedded_stage, tmp_path, "max_samples: 5")
     said = b"".join(iter(lambda: _heard(terminal), b"")).decode()
     os.close(terminal)
-    assert run.wait(30) == 4
+    assert run.wait(30) == 5  # stopped by a limit
     assert "exposure 1: 100 ms, " in said
     assert "Raise search.max_samples" in said
     styles = set(";".join(re.findall(r"\x1b\[([0-9;]*)m", said)).split(";"))
