@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -65,11 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The search, simulated: cost and validity.")
     parser.add_argument("--effort", choices=list(EFFORTS), default="usual")
     parser.add_argument("--only", nargs="+", choices=[*TABLES, _REAL_LIFE, _FIELD], help="tables")
+    parser.add_argument("--runs", type=int, help="campaigns a row of table 1")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--json", type=Path, help="write the same figures to this file")
     options = parser.parse_args()
     effort, began_s = EFFORTS[options.effort], time.monotonic()
+    if options.runs is not None:
+        effort = replace(effort, families=dict.fromkeys(effort.families, options.runs))
     print(f"effort {options.effort}, seed {options.seed}; {MISSED} misses the goal (in brackets)\n")
     found: list[dict[str, object]] = []
     with Pool(options.jobs) as pool:
