@@ -30,10 +30,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## what a bracket costs, how often it is wrong, what rivals need (2 hours; ARGS='--only 1 2 3' 10 minutes)
+bench: $(STAMP)  ## what a bracket costs, how often it is wrong, what rivals need (hours; ARGS='--only 1 --runs 60' 13 minutes)
 	$(BIN)/python benchmarks/tables.py --json build/bench.json $(ARGS)
 
-bench-quick: $(STAMP)  ## the same tables from few campaigns, in under 2 minutes
+bench-quick: $(STAMP)  ## the same tables from few campaigns
 	$(BIN)/python benchmarks/tables.py --effort quick --json build/bench-quick.json $(ARGS)
 
 bench-long: $(STAMP)  ## the same tables from 2000 campaigns a family and objective (hours)
