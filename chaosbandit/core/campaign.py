@@ -385,10 +385,9 @@ def _in_exposure(
         return _with(campaign, current=current)
     if sample.lag_s > campaign.scenario.lag_bound_s:
         return _with(campaign, current=_with(current, late=current.late + 1))
-    campaign = _with(campaign, current=_counted(current, sample))
     decision = campaign.decisions[event.decision]
     assert isinstance(decision, Expose), "samples belong to a decision to expose"
-    return _measured(campaign, current.climb, event.decision, decision, sample)
+    return _measured(campaign, _counted(current, sample), event.decision, decision, sample)
 
 
 def _counted(current: Exposure, sample: Sample) -> Exposure:
@@ -420,7 +419,7 @@ def _span(age_s: float) -> int:
 
 
 def _measured(
-    campaign: Campaign, number: int, n: int, decision: Expose, sample: Sample
+    campaign: Campaign, current: Exposure, n: int, decision: Expose, sample: Sample
 ) -> Campaign:
     """What was bet on is evidence and what the model learns, so that it prices what it will get.
 
@@ -428,11 +427,11 @@ def _measured(
     """
     flags = sample.bad
     bet = sample.bad_since_sent if decision.purpose is Purpose.BROKE else flags
-    known = campaign.ladders[number]
+    known = campaign.ladders[current.climb]
     weighing = known.weighing.plus(n, decision, bet)
     return _learnt(
         campaign,
-        number,
+        current,
         decision.variant.arm,
         1,
         tuple(map(int, flags)),
@@ -445,7 +444,7 @@ def _measured(
 
 def _learnt(
     campaign: Campaign,
-    number: int,
+    current: Exposure,
     at: int,
     samples: int,
     bad: Counts,
@@ -457,6 +456,7 @@ def _learnt(
 
     `taught` of them are bad to the model.
     """
+    number = current.climb
     known = campaign.ladders[number]
     arm, arms = known.arms[at], list(known.arms)
     counts = _add(arm.bad, bad) if any_bad else arm.bad
@@ -470,7 +470,7 @@ def _learnt(
         known, arms=tuple(arms), beliefs=beliefs, samples=known.samples + samples, **changes
     )
     spent = campaign.spent_samples + samples
-    return _with(campaign, ladders=tuple(ladders), spent_samples=spent)
+    return _with(campaign, current=current, ladders=tuple(ladders), spent_samples=spent)
 
 
 def measured(
@@ -485,12 +485,11 @@ def measured(
     decision, current = campaign.decisions[n], campaign.current
     assert isinstance(decision, Expose), "samples belong to a decision to expose"
     assert current is not None, "they are measured in an exposure"
-    number, (counts, any_bad) = current.climb, _counts(bad)
-    weighing = campaign.ladders[number].weighing.many(n, decision, bad)
+    counts, any_bad = _counts(bad)
+    weighing = campaign.ladders[current.climb].weighing.many(n, decision, bad)
     campaign = charged(campaign, bad, Phase.MEASURE)
-    campaign = _with(campaign, current=_aged(current, bad, from_age_s, apart_s))
-    arm = decision.variant.arm
-    return _learnt(campaign, number, arm, len(bad), counts, any_bad, counts, weighing=weighing)
+    current, arm = _aged(current, bad, from_age_s, apart_s), decision.variant.arm
+    return _learnt(campaign, current, arm, len(bad), counts, any_bad, counts, weighing=weighing)
 
 
 def _aged(current: Exposure, bad: Mask, from_age_s: float, apart_s: float) -> Exposure:

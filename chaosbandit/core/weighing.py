@@ -54,10 +54,9 @@ class Weighing:
         now = self if self.number == number else self._at(number, decision)
         if decision.purpose not in _BETS:
             return now
-        now = replace(now, sent=now.sent + 1)
         if now.certificate.block == 1:
-            return now._with((bad,))
-        now = replace(now, pending=(*now.pending, bad))
+            return now._with((bad,), more=1)
+        now = replace(now, sent=now.sent + 1, pending=(*now.pending, bad))
         return now._block_closed() if len(now.pending) == now.certificate.block else now
 
     def many(self, number: int, decision: Expose, bad: Mask) -> Weighing:
@@ -93,12 +92,12 @@ class Weighing:
         assert self.decision is not None
         return self.decision.purpose is Purpose.HELD and self.sent < self.decision.samples
 
-    def _with(self, rows: Sequence[Flags] | Mask) -> Weighing:
+    def _with(self, rows: Sequence[Flags] | Mask, more: int = 0) -> Weighing:
         assert self.decision is not None, "samples belong to a decision to expose"
         purpose, bets = self.decision.purpose, self.decision.bets
         arm = self.decision.variant.arm
         moved = self.certificate.observe(arm, purpose, bets, rows, opens=self.opens)
-        return Weighing(moved, self.before, self.number, self.decision, False, (), self.sent)
+        return Weighing(moved, self.before, self.number, self.decision, False, (), self.sent + more)
 
     def _block_closed(self) -> Weighing:
         """A held block that was cut counts what was not sent as bad.
