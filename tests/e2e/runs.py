@@ -174,11 +174,14 @@ class Command:
 
 
 def chaosbandit(
-    state: Path, *arguments: object, environment: Mapping[str, str] | None = None
+    state: Path,
+    *arguments: object,
+    environment: Mapping[str, str] | None = None,
+    within_s: float = 60.0,
 ) -> Ended:
     """Run one command to its end."""
     with Command(state, *arguments, environment=environment) as command:
-        return command.ended()
+        return command.ended(within_s)
 
 
 # --- what a run leaves ----------------------------------------------------------------------------
