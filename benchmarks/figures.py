@@ -54,9 +54,9 @@ def families(study: Study, runs: Mapping[float, int]) -> Table:
             "mean_to_wald": total(found, "samples") / sum(one.wald for one in found),
             "bad_goal": _CLIFF_BAD if cliff else None,
         }
-        rows.append({**_named(case), **limits, **_costs(found), **claims(found)})
+        rows.append({**named(case), **limits, **_costs(found), **claims(found)})
     columns = (
-        *_NAMED,
+        *NAMED,
         Column("runs", "runs", "d"),
         Column("limit", "limit", ",.0f"),
         Column("mean_to_limit", "mean/limit", ".2f", "goal"),
@@ -91,9 +91,9 @@ def moving(study: Study, runs: int) -> Table:
             "hold_s": case.hold_s,
             "goal": _EXPOSURES if (case.family, case.tau) == ("cliff", 0.01) else None,
         }
-        rows.append({**_named(case), **_costs(found), **claims(found), **ratios})
+        rows.append({**named(case), **_costs(found), **claims(found), **ratios})
     columns = (
-        *_NAMED,
+        *NAMED,
         Column("hold_s", "hold s", "g"),
         Column("runs", "runs", "d"),
         *spread_columns("exposures", "exposures", ".1f", lambda _: "goal"),
@@ -131,7 +131,7 @@ def rivals(study: Study, runs: int) -> Table:
         ratios["samples_median_ratio"] = float(middle / our_middle)
         rows.append(
             {
-                **_named(case),
+                **named(case),
                 "policy": _policy_name(case),
                 **_costs(found),
                 **claims(found),
@@ -139,7 +139,7 @@ def rivals(study: Study, runs: int) -> Table:
             }
         )
     columns = (
-        *_NAMED,
+        *NAMED,
         Column("policy", "policy"),
         Column("runs", "runs", "d"),
         *spread_columns("samples", "samples", ",.0f"),
@@ -181,9 +181,9 @@ def edges(study: Study, runs: int) -> Table:
             shares |= {name: hits, f"{name}_at_most": exact_interval(hits, runs)[1]}
         never = (case.family, case.tau) == ("A/A", 0.01)
         shares["goal"] = _NEVER_BREAKS if never else None
-        rows.append({**_named(case), **_costs(found), **claims(found), **shares})
+        rows.append({**named(case), **_costs(found), **claims(found), **shares})
     columns = (
-        *_NAMED,
+        *NAMED,
         Column("runs", "runs", "d"),
         Column("samples_mean", "samples mean", ",.0f", "goal"),
         Column("samples_median", "median", ",.0f"),
@@ -210,7 +210,8 @@ def _minutes(found: Sequence[Sampled]) -> float:
     return seconds / 60.0 / len(found)
 
 
-def _named(case: Case) -> dict[str, Value]:
+def named(case: Case) -> dict[str, Value]:
+    """Columns of `NAMED`."""
     return {"objective": 1.0 - case.tau, "family": case.family}
 
 
@@ -227,17 +228,18 @@ def _costs(found: Sequence[Sampled]) -> dict[str, Value]:
 def claims(found: Sequence[Sampled]) -> dict[str, Value]:
     """Columns of `CLAIMS`: what was not answered, and what was claimed wrongly, exactly bounded."""
     wrong = sum(one.wrong for one in found)
+    low, high = exact_interval(wrong, len(found))
     return {
         "unanswered": sum(not one.answered for one in found),
         "wrong": wrong,
         "wrong_share": wrong / len(found),
-        "wrong_at_least": exact_interval(wrong, len(found))[0],
-        "wrong_at_most": exact_interval(wrong, len(found))[1],
+        "wrong_at_least": low,
+        "wrong_at_most": high,
         "delta": DELTA,
     }
 
 
-_NAMED = (Column("objective", "objective", ".1%"), Column("family", "family"))
+NAMED = (Column("objective", "objective", ".1%"), Column("family", "family"))
 CLAIMS = (
     Column("unanswered", "unanswered", "d"),
     Column("wrong", "wrong", "d"),

@@ -8,7 +8,7 @@ from statistics import mean, median
 import numpy as np
 
 from benchmarks.families import response_of
-from benchmarks.figures import CLAIMS, claims
+from benchmarks.figures import CLAIMS, NAMED, claims, named
 from benchmarks.layout import Column, Table, Value
 from benchmarks.study import DELTA, Case, Study
 from benchmarks.yardsticks import wald_at
@@ -39,10 +39,9 @@ _GATES = (  # family and its breaking point, as a share of the bound
 def affordable(study: Study, runs: int) -> Table:
     """Brackets by samples that may be spent."""
     cases = [
-        (Case(family, tau, max_samples=most, harsh=_harsh(family)), before[number])
-        for family, tau in _BEFORE
-        for number, most in enumerate(_BUDGETS)
-        for before in (_BEFORE[family, tau],)
+        (Case(family, tau, max_samples=most, harsh=_harsh(family)), share)
+        for (family, tau), shares in _BEFORE.items()
+        for most, share in zip(_BUDGETS, shares, strict=True)
     ]
     study.simulate("affordable", [(case, runs) for case, _ in cases])
     rows: list[dict[str, Value]] = []
@@ -51,8 +50,7 @@ def affordable(study: Study, runs: int) -> Table:
         widths = [one.width for one in found if one.width is not None]
         rows.append(
             {
-                "objective": 1.0 - case.tau,
-                "family": case.family,
+                **named(case),
                 "most": case.max_samples,
                 "runs": runs,
                 "two_before": before,
@@ -63,8 +61,7 @@ def affordable(study: Study, runs: int) -> Table:
             }
         )
     columns = (
-        Column("objective", "objective", ".1%"),
-        Column("family", "family"),
+        *NAMED,
         Column("most", "samples", ",d"),
         Column("runs", "runs", "d"),
         Column("two_before", "first version", ".0%"),

@@ -45,7 +45,7 @@ from chaosbandit.core.response import Belief
 from chaosbandit.core.scenario import Scenario, Search
 from chaosbandit.core.series import Series
 from chaosbandit.core.slo import SLO
-from chaosbandit.core.weighing import Closed, Weighed, Weighing, weighed_anew
+from chaosbandit.core.weighing import Weighed, Weighing, weighed_anew
 
 AGES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # since injection; each begins a span
 Counts = tuple[int, ...]  # bad samples per SLO
@@ -105,7 +105,7 @@ class Knowledge:
     weighing: Weighing  # holds the certificate: one set for the crossing, threshold 1/delta
     beliefs: tuple[Belief, ...]  # per SLO; they guide, they never decide
     arms: tuple[Arm, ...]
-    history: Series[Weighed | Closed] = field(default_factory=Series)  # since its evidence began
+    history: Series[Weighed | Validity] = field(default_factory=Series)  # since its evidence began
     highest_exposed: int | None = None
     samples: int = 0  # canary MEASURE samples since its evidence began
 
@@ -524,10 +524,10 @@ def _exposure_ended(campaign: Campaign, event: ExposureEnded) -> Campaign:
     current, before = campaign.current, campaign.before
     assert current is not None, "an exposure ends once, after it started"
     assert before is not None, "an exposure remembers what stood before it"
-    known, closed = campaign.ladders[current.climb], Closed(event.validity)
+    known = campaign.ladders[current.climb]
     changes: dict[str, Any] = {
-        "weighing": known.weighing.ended(closed),
-        "history": known.history.plus(closed),
+        "weighing": known.weighing.ended(event.validity),
+        "history": known.history.plus(event.validity),
     }
     if not event.validity.valid:
         changes["arms"] = before.arms

@@ -26,13 +26,6 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """The end of an exposure."""
-
-    validity: Validity
-
-
-@dataclass(frozen=True, slots=True)
 class Weighing:
     """The certificate of a ladder and what is not in it yet."""
 
@@ -70,15 +63,15 @@ class Weighing:
             bad = np.vstack((bad, np.ones((unsent, bad.shape[1]), dtype=np.bool_)))
         return now._with(bad)
 
-    def ended(self, closed: Closed) -> Weighing:
+    def ended(self, validity: Validity) -> Weighing:
         """At the end of the exposure: a void one loses its gains, and keeps its losses.
 
         A reason that was found without looking at the canary's samples takes both.
         """
         certificate = self._block_closed().certificate
-        if closed.validity.blind:
+        if validity.blind:
             certificate = self.before
-        elif not closed.validity.valid:
+        elif not validity.valid:
             certificate = certificate.keep_losses(self.before)
         return Weighing.start(certificate)
 
@@ -97,7 +90,8 @@ class Weighing:
         purpose, bets = self.decision.purpose, self.decision.bets
         arm = self.decision.variant.arm
         moved = self.certificate.observe(arm, purpose, bets, rows, opens=self.opens)
-        return Weighing(moved, self.before, self.number, self.decision, False, (), self.sent + more)
+        sent = self.sent + more
+        return Weighing(moved, self.before, self.number, self.decision, opens=False, sent=sent)
 
     def _block_closed(self) -> Weighing:
         """A held block that was cut counts what was not sent as bad.
@@ -116,17 +110,19 @@ class Weighing:
 
 def weighed_anew(
     certificate: Certificate,
-    history: Iterable[Weighed | Closed],
+    history: Iterable[Weighed | Validity],
     decisions: Mapping[int, Decision],
 ) -> Weighing:
     """A whole history once more, from a certificate without evidence, as the fold would have it.
+
+    It has the samples, and after those of an exposure how that one was judged.
 
     Longer blocks are valid whatever led to them, as long as all evidence is weighed by them: the
     choice of a larger m only ever gives up evidence.
     """
     weighing = Weighing.start(certificate)
     for entry in history:
-        if isinstance(entry, Closed):
+        if isinstance(entry, Validity):
             weighing = weighing.ended(entry)
             continue
         decision = decisions[entry.decision]

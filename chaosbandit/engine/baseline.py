@@ -205,10 +205,8 @@ class Baseline:
 
     def _weights(self, proxy: str | None = None) -> dict[Route, float]:
         """Requests per canary request on each route."""
-        traffic = self.scenario.traffic
-        checked = (
-            self.scenario.proxy(proxy or self.recorder.campaign.newest.proxy).check is not None
-        )
+        traffic, proxy = self.scenario.traffic, proxy or self.recorder.campaign.newest.proxy
+        checked = self.scenario.proxy(proxy).check is not None
         return {
             Route.CANARY: 1.0,
             Route.CONTROL: traffic.control_share,

@@ -70,11 +70,15 @@ class Sending:
         """The ladder that is exposed, as it is now."""
         return Climb(self.recorder.campaign, self._number)
 
+    @property
+    def _left_s(self) -> float:
+        """What is left of `guardrails.max_exposure`."""
+        limits = self.recorder.campaign.scenario.guardrails
+        return limits.max_exposure_s - (self.clock.now_s() - self.started_s)
+
     def feed(self, seq: int) -> Route | Signal:
         """What slot `seq` sends."""
-        limits = self.recorder.campaign.scenario.guardrails
-        over = self.clock.now_s() - self.started_s >= limits.max_exposure_s
-        if over or self.halted is not None or self.refused is not None:
+        if self._left_s <= 0.0 or self.halted is not None or self.refused is not None:
             return Signal.END
         route = self.mix.next()
         if route is not Route.CANARY:
@@ -157,9 +161,7 @@ class Sending:
         begins = batch.sent % block == 0 and self._measured_from < math.inf
         if block == 1 or not begins or batch.decision.purpose is not Purpose.HELD:
             return True
-        scenario = self.recorder.campaign.scenario
-        left_s = self.started_s + scenario.guardrails.max_exposure_s - self.clock.now_s()
-        return left_s * scenario.traffic.rate_per_s >= block
+        return self._left_s * self.recorder.campaign.scenario.traffic.rate_per_s >= block
 
     def _observe(self, note: Note, sample: Sample) -> None:
         phase, number = note

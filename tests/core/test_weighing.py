@@ -8,7 +8,7 @@ import pytest
 
 from chaosbandit.core.evidence import Certificate
 from chaosbandit.core.model import Expose, Purpose, Validity
-from chaosbandit.core.weighing import Closed, Weighed, Weighing, weighed_anew
+from chaosbandit.core.weighing import Weighed, Weighing, weighed_anew
 from tests.simulated import ladder
 
 TAU, Q_HELD, Q_BROKE = 0.01, 0.001, 0.9
@@ -40,7 +40,7 @@ def own(weighing: Weighing, arm: int = 3) -> float:
 
 @pytest.mark.parametrize("purpose", [Purpose.SEARCH, Purpose.HOLD])
 def test_without_bets_nothing_is_evidence(purpose: Purpose) -> None:
-    after = weighed(empty(4), 0, bet(purpose), "..x.....xxx").ended(Closed(VALID))
+    after = weighed(empty(4), 0, bet(purpose), "..x.....xxx").ended(VALID)
     assert (after.certificate.peak == 0.0).all()
     assert (after.certificate.held == 0.0).all()
 
@@ -61,7 +61,7 @@ def test_a_held_block_that_was_cut_is_charged_its_rest_as_bad(
     One that ends with the samples that were decided was not cut.
     """
     decision = replace(bet(ends=ends), samples=decided)
-    after = weighed(empty(4), 0, decision, flags).ended(Closed(VALID))
+    after = weighed(empty(4), 0, decision, flags).ended(VALID)
     bad = flags.count("x")
     sent = ((len(flags) - bad) * GOOD + bad * BAD) / 4
     charge = 2 * BAD / 4 if decided > len(flags) else 0.0
@@ -76,7 +76,7 @@ def test_so_it_is_when_another_decision_follows() -> None:
 
 def test_a_broke_block_that_was_cut_is_charged_no_more() -> None:
     decision = bet(Purpose.BROKE, ends=1)
-    after = weighed(empty(4), 0, decision, ".x").ended(Closed(VALID))
+    after = weighed(empty(4), 0, decision, ".x").ended(VALID)
     worth = (math.log(Q_BROKE / TAU) + math.log((1 - Q_BROKE) / (1 - TAU))) / 4
     assert after.certificate.own_broke(3) == pytest.approx(min(0.0, worth))
 
@@ -93,8 +93,8 @@ def test_a_broke_block_that_was_cut_is_charged_no_more() -> None:
     ],
 )
 def test_what_stays_of_an_exposure(validity: Validity, flags: str, kept: float) -> None:
-    before = weighed(empty(), 0, bet(), "....").ended(Closed(VALID))
-    after = weighed(before, 1, bet(), flags).ended(Closed(validity))
+    before = weighed(empty(), 0, bet(), "....").ended(VALID)
+    after = weighed(before, 1, bet(), flags).ended(validity)
     assert own(after) == pytest.approx(kept)
 
 
@@ -103,15 +103,15 @@ def test_the_numbers_of_decisions_tell_two_apart_though_they_are_equal() -> None
     two = replace(bet(), samples=2)
     apart = weighed(weighed(empty(4), 0, two, ".."), 1, two, "..")
     assert own(together) == pytest.approx(GOOD)
-    assert own(apart.ended(Closed(VALID))) == 0.0
+    assert own(apart.ended(VALID)) == 0.0
 
 
 @pytest.mark.parametrize("block", [1, 4])
 def test_many_at_once_are_as_good_as_one_by_one(block: int) -> None:
     flags = np.random.default_rng(2).random(101) < 0.05
     one_by_one = weighed(empty(block), 0, bet(), "".join("x" if f else "." for f in flags))
-    one_by_one = one_by_one.ended(Closed(VALID))
-    at_once = empty(block).many(0, bet(), flags[:, None]).ended(Closed(VALID))
+    one_by_one = one_by_one.ended(VALID)
+    at_once = empty(block).many(0, bet(), flags[:, None]).ended(VALID)
     assert at_once.certificate.log_e == pytest.approx(one_by_one.certificate.log_e)
     assert at_once.certificate.peak == pytest.approx(one_by_one.certificate.peak)
 
@@ -120,7 +120,7 @@ def test_many_at_once_are_as_good_as_one_by_one(block: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_history_is_weighed_anew_as_the_fold_would_have_had_it(longer: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    entries: list[Weighed | Closed] = []
+    entries: list[Weighed | Validity] = []
     decisions: dict[int, Expose] = {}
     folded = empty(longer)
     for number in range(30):
@@ -131,7 +131,7 @@ def test_a_history_is_weighed_anew_as_the_fold_would_have_had_it(longer: int, se
             entries.append(Weighed(number, (bool(flag),)))
             folded = folded.plus(number, decisions[number], (bool(flag),))
         if rng.random() < 0.6:
-            closed = Closed((VALID, VOID, BLIND)[rng.integers(3)])
+            closed = (VALID, VOID, BLIND)[rng.integers(3)]
             entries.append(closed)
             folded = folded.ended(closed)
     again = weighed_anew(empty(longer).certificate, entries, decisions)
