@@ -15,6 +15,7 @@ from chaosbandit.faults.fault import Toxic
 QUANTUM_S = 0.001  # Toxiproxy counts in milliseconds
 NOISE_S = 0.002  # what a median may be off by for no reason
 DELIVERED_SHARE = 0.8  # of the asked dose must arrive at the dependency
+LEAST_DELIVERED = 0.4  # whatever the jitter: less than this is not the dose
 MOST_DELIVERED = 1.25  # times the asked dose may arrive there
 FELT_SHARE = 0.05  # of the asked dose must be felt somewhere for the path to count as exercised
 APART = 2.0  # severities this factor apart must be felt differently
@@ -72,14 +73,17 @@ class Latency(Dose):
     ) -> Misdelivery | None:
         """Void when half of the checks fail, and outside 0.8 to 1.25 of what was asked.
 
-        A check that is refused means that the path is closed, not that it is slow.
+        A check that is refused means that the path is closed, not that it is slow. Jitter widens
+        the limits to what it may add or take: an answer in several chunks has the longest draw.
         """
+        least = min(DELIVERED_SHARE, max(LEAST_DELIVERED, 1.0 - self.jitter)) * severity
+        most = max(MOST_DELIVERED, 1.0 + self.jitter) * severity
         how = None
         if failed_checks and 2 * failed_checks >= checks:
             how = Misdelivered.CLOSED
-        elif delivered is not None and delivered < DELIVERED_SHARE * severity - noise_s:
+        elif delivered is not None and delivered < least - noise_s:
             how = Misdelivered.LESS
-        elif delivered is not None and delivered > MOST_DELIVERED * severity + noise_s:
+        elif delivered is not None and delivered > most + noise_s:
             how = Misdelivered.MORE
         if how is None:
             return None

@@ -85,6 +85,24 @@ def test_the_noise_of_the_dependency_widens_what_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("jitter", "delivered", "how"),
+    [
+        (0.33, 1.99, None),  # an answer in several chunks has the longest draw
+        (0.33, 2.01, Misdelivered.MORE),
+        (0.33, 1.01, None),
+        (0.33, 0.99, Misdelivered.LESS),
+        (0.1, 1.88, Misdelivered.MORE),  # narrower than what any dose is allowed
+        (1.0, 0.02, Misdelivered.LESS),  # and a fault that is not there stays one
+    ],
+)
+def test_jitter_is_part_of_what_was_asked(
+    jitter: float, delivered: float, how: Misdelivered | None
+) -> None:
+    found = Latency(jitter=jitter).delivery(1.5, delivered, noise_s=0.002)
+    assert (found.how if found else None) == how
+
+
+@pytest.mark.parametrize(
     ("failed", "checks", "closed"),
     [(0, 0, False), (0, 9, False), (4, 9, False), (5, 10, True), (9, 9, True)],
 )
