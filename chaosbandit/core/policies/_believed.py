@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.guardrail import BELIEVED
@@ -20,13 +21,35 @@ def highest_reach(climb: Climb) -> int:
     Overdose control (Babb, Rogatko & Zacks 1998); never above what the guardrails allow. That
     nothing may ever break is believed no more than any breaking point: hope must not embolden.
     """
-    severities, arms = climb.ladder.severities, climb.arms
-    p_broke = np.max([belief.cumulative_careful for belief in climb.beliefs], axis=0)
+    severities, arms, p_broke = climb.ladder.severities, climb.arms, _careful(climb)
     sampled = (arm for arm in range(len(arms) - 1, -1, -1) if arms[arm].samples)
     held = next((arm for arm in sampled if p_broke[arm] < BELIEVED), None)
     if held is None:
         return 0
     return min(within_reach(severities, held, climb.search.escalation), top_arm(climb))
+
+
+def stepping_stone(climb: Climb, reach: int) -> int | None:
+    """The highest arm that seems to hold, if it was never sampled and a look at it raises `reach`.
+
+    On a gentle slope beliefs about neighbours tell enough, so nobody looks there; and what may be
+    exposed to show that it breaks stays so mild that showing it takes thousands of samples.
+    """
+    arm = int(np.searchsorted(_careful(climb), BELIEVED)) - 1
+    if not 0 <= arm <= reach or climb.arms[arm].samples:
+        return None
+    higher = min(
+        within_reach(climb.ladder.severities, arm, climb.search.escalation), top_arm(climb)
+    )
+    return arm if higher > reach else None
+
+
+def _careful(climb: Climb) -> NDArray[np.float64]:
+    """P(arm breaks) by the SLO that breaks first, without hope."""
+    careful: NDArray[np.float64] = np.max(
+        [belief.cumulative_careful for belief in climb.beliefs], axis=0
+    )
+    return careful
 
 
 def held_bets(climb: Climb, arm: int) -> tuple[float, ...]:

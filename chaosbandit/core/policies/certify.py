@@ -16,9 +16,10 @@ from numpy.random import Generator
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
-from chaosbandit.core.model import Decision, Expose
+from chaosbandit.core.model import Decision, Expose, Purpose
 from chaosbandit.core.policies import _afford, _gate, ended, gate_arm, register
 from chaosbandit.core.policies._batches import certify, search
+from chaosbandit.core.policies._believed import stepping_stone
 from chaosbandit.core.policies._prices import PAIR, Plan, Reading, Side, partners
 
 _SAFE = 0.1  # P(broke) of an arm that is bet on when nothing else is affordable
@@ -45,7 +46,9 @@ class Certify:
         if chosen is None:
             return _or_held(reading, search(reading, reading.best_look))
         if tight:
-            return _or_held(reading, _cheaper_first(reading, chosen))
+            stone = stepping_stone(climb, reading.cap) if _to_break(chosen) else None
+            batch = _cheaper_first(reading, chosen) if stone is None else search(reading, stone)
+            return _or_held(reading, batch)
         return _or_held(reading, certify(reading, _next(climb, chosen)))
 
 
@@ -61,6 +64,11 @@ def _plans(reading: Reading) -> list[Plan]:
     high = np.minimum(high, cap)[:cap]  # a pair that ends at the cap is as good
     likely = p_broke[high] - p_broke[:cap] > PAIR
     return plans + [reading.pair(low, int(high[low])) for low in np.flatnonzero(likely).tolist()]
+
+
+def _to_break(plan: Plan) -> bool:
+    """Whether something has still to be shown to break."""
+    return any(side.purpose is Purpose.BROKE and side.missing > 0 for side in plan)
 
 
 def _next(climb: Climb, plan: Plan) -> Side:
