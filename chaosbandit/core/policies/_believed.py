@@ -29,19 +29,18 @@ def highest_reach(climb: Climb) -> int:
     return min(within_reach(severities, held, climb.search.escalation), top_arm(climb))
 
 
-def stepping_stone(climb: Climb, reach: int) -> int | None:
-    """The highest arm that seems to hold, if it was never sampled and a look at it raises `reach`.
+def stepping_stone(climb: Climb, reach: int) -> tuple[int, int] | None:
+    """The highest arm that seems to hold, never sampled, and how far one could climb from it.
 
-    On a gentle slope beliefs about neighbours tell enough, so nobody looks there; and what may be
-    exposed to show that it breaks stays so mild that showing it takes thousands of samples.
+    None where that is no further than now. On a gentle slope beliefs about neighbours tell enough,
+    so nobody looks there; and what may be exposed to show that it breaks stays mild.
     """
     arm = int(np.searchsorted(_careful(climb), BELIEVED)) - 1
     if not 0 <= arm <= reach or climb.arms[arm].samples:
         return None
-    higher = min(
-        within_reach(climb.ladder.severities, arm, climb.search.escalation), top_arm(climb)
-    )
-    return arm if higher > reach else None
+    severities, factor = climb.ladder.severities, climb.search.escalation
+    higher = min(within_reach(severities, arm, factor), top_arm(climb))
+    return (arm, higher) if higher > reach else None
 
 
 def _careful(climb: Climb) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from chaosbandit.core.policies._believed import stepping_stone
 from chaosbandit.core.policies._prices import PAIR, Plan, Reading, Side, partners
 
 _SAFE = 0.1  # P(broke) of an arm that is bet on when nothing else is affordable
+_EASIER = 0.95  # of the samples now needed: then a harsher arm is worth a look at what leads there
 
 
 @register
@@ -46,7 +47,7 @@ class Certify:
         if chosen is None:
             return _or_held(reading, search(reading, reading.best_look))
         if tight:
-            stone = stepping_stone(climb, reading.cap) if _to_break(chosen) else None
+            stone = _stone(reading, chosen)
             batch = _cheaper_first(reading, chosen) if stone is None else search(reading, stone)
             return _or_held(reading, batch)
         return _or_held(reading, certify(reading, _next(climb, chosen)))
@@ -66,9 +67,16 @@ def _plans(reading: Reading) -> list[Plan]:
     return plans + [reading.pair(low, int(high[low])) for low in np.flatnonzero(likely).tolist()]
 
 
-def _to_break(plan: Plan) -> bool:
-    """Whether something has still to be shown to break."""
-    return any(side.purpose is Purpose.BROKE and side.missing > 0 for side in plan)
+def _stone(reading: Reading, plan: Plan) -> int | None:
+    """An arm to look at first, since a harsher one in its reach is far easier shown to break."""
+    if not any(side.purpose is Purpose.BROKE and side.missing > 0 for side in plan):
+        return None
+    found = stepping_stone(reading.climb, reading.cap)
+    if found is None:
+        return None
+    stone, higher = found
+    now, then = reading.broke(reading.cap, None), reading.broke(higher, None)
+    return stone if then.samples < _EASIER * now.samples else None
 
 
 def _next(climb: Climb, plan: Plan) -> Side:

@@ -47,3 +47,22 @@ def test_with_plenty_left_a_limit_changes_nothing() -> None:
 
     assert run(100_000) == run(10_000_000)
     assert math.isfinite(run(100_000)[0] or math.inf)
+
+
+def test_a_gentle_slope_is_climbed_to_where_it_breaks_clearly() -> None:
+    """Without a look at the arm that carries the climb, 16 of 24 closed their bracket."""
+    runs = [
+        simulate(
+            lambda severity: severity,
+            low=0.005,
+            high=0.4,
+            objective=0.95,
+            resolution=0.25,
+            seed=seed,
+            max_samples=3000,
+        )
+        for seed in range(24)
+    ]
+    assert all(run.held is not None and run.held < 0.05 for run in runs)
+    assert all(run.broke is None or run.broke > 0.05 for run in runs)
+    assert sum(run.broke is not None for run in runs) >= 19
