@@ -21,10 +21,11 @@ test: $(STAMP)   ## all tests; uses the real Toxiproxy too where it is found
 	$(BIN)/python -m pytest -n 2 -m "not e2e" $(ARGS)
 	$(BIN)/python -m pytest -m e2e $(ARGS)
 
-check: $(STAMP)  ## style and types
+check: $(STAMP)  ## style, types and what nothing uses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -70,6 +70,7 @@ def of_others(fault: Fault, undone: Undone) -> str | None:
 
 
 def not_undone(error: NotUndoneError) -> CleanupError:
+    """What could not be undone, what that does meanwhile, and who serves users."""
     fault, what = error.fault, f"{error.fault.name} is gone from proxy {error.fault.proxy}"
     harm = " Until it is gone, its toxics may act on real traffic."
     if fault.owned:
