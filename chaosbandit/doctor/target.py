@@ -31,10 +31,12 @@ RATE_PER_S = 10.0  # each, or the scenario's own if that is lower
 LONGEST_S = 3.0  # of sending
 CONNECT_S = 2.5
 ANSWER_S = 4.0  # longest wait for one answer, where the scenario does not say less
+_KINDS = 3  # of failures that are told
 UNLIKELY = 0.05  # a result this rare under the objective is no chance
 IMPOSSIBLE = 1e-5
 SAFE_METHODS = ("GET", "HEAD")
 SILENT = "it takes connections and answers nothing, so it hangs or is frozen: restart it"
+ODD = "mend what it sends: such an answer HTTP clients refuse, and proxies on the way may"
 BROKEN = "mend the target, or loosen the SLO in the scenario if it is meant to be like that"
 CHANCE = "look at it in a run"
 MAY_BE_THE_PATH = frozenset({SILENT, BROKEN, CHANCE})  # advice that a healthy path is needed for
@@ -99,14 +101,14 @@ def goals_of(scenario: Scenario) -> list[Goal]:
 def judged(check: str, url: str, samples: Sequence[Sample], slos: Sequence[SLO]) -> Finding:
     """What twenty requests tell of steady state; the SLOs are the scenario's own."""
     answered = [sample for sample in samples if sample.outcome is Outcome.RESPONSE]
-    lost = Counter(str(s.outcome) for s in samples if s.outcome is not Outcome.RESPONSE)
+    lost = Counter(s.told for s in samples if s.outcome is not Outcome.RESPONSE)
     if not answered:
-        what = ", ".join(f"{number} {name}" for name, number in lost.items())
+        what = "; ".join(f"{number} {name}" for name, number in lost.most_common(_KINDS))
         return fail(
             check,
             f"{url} answered none of {len(samples)} requests ({what})",
             "answers",
-            SILENT,
+            ODD if any(sample.outcome is Outcome.NO_HTTP for sample in samples) else SILENT,
         )
     statuses = Counter(sample.status or 0 for sample in answered)
     for status, (what, do) in _OURS.items():

@@ -12,6 +12,7 @@ import errno
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 import httpx
@@ -28,6 +29,8 @@ IDLE_S = (
 CLOSE_S = 2.0
 BODY_LIMIT_BYTES = 10_000_000
 FIELD_LIMIT_BYTES = 65_536
+FIELDS_LIMIT = 1000
+_LONGEST_WHY = 120  # characters; each bad sample has its own
 
 DEFAULT_HEADERS = {
     "Accept": "*/*",
@@ -53,6 +56,14 @@ class Target:
 _NUMBER = "sample0number"  # stands for `{n}` while a URL is quoted: quoting leaves it alone
 
 
+class Became(NamedTuple):
+    """What one request came to."""
+
+    outcome: Outcome
+    status: int | None = None
+    why: str = ""  # as `Sample.why`
+
+
 class Pool:
     """The connections of one route; `via` is the `host:port` dialled instead of the URL's own."""
 
@@ -72,15 +83,15 @@ class Pool:
         self._url = str(url).split(_NUMBER)
         self._session = _session(target.fresh_connections, tls)
 
-    async def request(self, seq: int, within_s: float) -> tuple[Outcome, int | None]:
+    async def request(self, seq: int, within_s: float) -> Became:
         """Send once and read to the end; the one time-out covers connecting, headers and body."""
         try:
             async with asyncio.timeout(within_s):
-                return Outcome.RESPONSE, await self._exchange(seq)
+                return Became(Outcome.RESPONSE, await self._exchange(seq))
         except TimeoutError:
-            return Outcome.TIMEOUT, None
+            return Became(Outcome.TIMEOUT)
         except (aiohttp.ClientError, OSError) as error:
-            return _outcome(error), None
+            return _became(error)
 
     async def close(self) -> None:
         """Close every connection, waiting a short while for the sockets to be gone."""
@@ -145,13 +156,28 @@ def _session(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.ClientSess
         middlewares=(_send_once,),
         max_line_size=FIELD_LIMIT_BYTES,
         max_field_size=FIELD_LIMIT_BYTES,
+        max_headers=FIELDS_LIMIT,
     )
 
 
-def _outcome(error: Exception) -> Outcome:
-    if not isinstance(error, aiohttp.ClientConnectorError):
-        return Outcome.TRANSPORT_ERROR
-    return Outcome.OVERLOAD if error.errno in _OURS else Outcome.CONNECT_ERROR
+def _became(error: Exception) -> Became:
+    match error:
+        case aiohttp.ClientConnectorError():
+            ours = error.errno in _OURS
+            return Became(Outcome.OVERLOAD if ours else Outcome.CONNECT_ERROR)
+        case aiohttp.ClientResponseError():
+            return Became(Outcome.NO_HTTP, why=_shown(error.message))
+        case aiohttp.ClientPayloadError():
+            cut = getattr(error.__cause__, "message", "")
+            return Became(Outcome.TRANSPORT_ERROR, why=_shown(cut))
+        case _:
+            return Became(Outcome.TRANSPORT_ERROR)
+
+
+def _shown(message: str) -> str:
+    """The client's words on one line: printable, without the arrow under the place, bounded."""
+    printable = "".join(each if each.isprintable() else " " for each in message)
+    return " ".join(printable.replace("^", " ").split())[:_LONGEST_WHY]
 
 
 def _checked(target: Target) -> httpx.URL:

@@ -694,12 +694,12 @@ def test_what_the_feed_raises_reaches_the_consumer() -> None:
         (says(b"HTTP/1.1 200 OK\r\n\r\nuntil the end", keep=False), Outcome.RESPONSE),
         (says(b"", keep=False), Outcome.TRANSPORT_ERROR),
         (resets, Outcome.TRANSPORT_ERROR),
-        (says(b"SSH-2.0-nothing to do with HTTP\r\n\r\n", keep=False), Outcome.TRANSPORT_ERROR),
+        (says(b"SSH-2.0-nothing to do with HTTP\r\n\r\n", keep=False), Outcome.NO_HTTP),
         (says(OK.replace(b": 2", b": 9"), keep=False), Outcome.TRANSPORT_ERROR),
-        (says(OK.replace(b": 2", b": two")), Outcome.TRANSPORT_ERROR),
+        (says(OK.replace(b": 2", b": two")), Outcome.NO_HTTP),
         (
             says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nbad"),
-            Outcome.TRANSPORT_ERROR,
+            Outcome.NO_HTTP,
         ),
     ],
     ids=["ok", "500", "eof", "empty", "reset", "ssh", "truncated", "bad length", "bad chunk"],
@@ -710,6 +710,26 @@ def test_outcomes(answer: Answer, expected: Outcome) -> None:
             return await outcomes(server.url), len(server.heads)
 
     assert asyncio.run(main()) == ([expected], 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (OK.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), "Duplicate Content-Length"),
+        (OK.replace(b"Content", b"a/b.php: no\r\nContent"), "Invalid header token"),
+        (OK.replace(b"Content", b"X: %s\r\nContent" % (b"\x1b[31m" * 20_000)), "Got more than"),
+        (OK.replace(b": 2", b": 9"), "received 2 of 9 bytes"),
+    ],
+    ids=["two lengths", "no field name", "too long, with escapes", "cut"],
+)
+def test_what_was_wrong_with_an_answer_is_kept(reply: bytes, why: str) -> None:
+    async def main() -> list[Sample]:
+        async with RudeServer(says(reply, keep=False)) as server, opened(server.url) as prober:
+            return await collect(prober, script(CANARY), 20)
+
+    (sample,) = asyncio.run(main())
+    assert why in sample.why
+    assert sample.why.isprintable() and len(sample.why) <= 120
 
 
 def test_refused_and_unresolvable_are_connect_errors() -> None:
