@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -22,6 +21,7 @@ from httpx_aiohttp import AiohttpTransport
 from chaosbandit import __version__
 from chaosbandit.core.model import Outcome
 from chaosbandit.errors import TargetError
+from chaosbandit.traffic.shortage import is_shortage
 
 IDLE_S = (
     1.5  # below the idle limit of common servers, so that a kept connection is rarely a dead one
@@ -35,9 +35,6 @@ DEFAULT_HEADERS = {
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": f"chaosbandit/{__version__}",
 }
-
-# This machine is out of descriptors, buffers or local ports: nothing the target did.
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +151,7 @@ def _outcome(error: Exception) -> Outcome:
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
     if not isinstance(cause, aiohttp.ClientConnectorError):
         return Outcome.TRANSPORT_ERROR
-    return Outcome.OVERLOAD if cause.errno in _OURS else Outcome.CONNECT_ERROR
+    return Outcome.OVERLOAD if is_shortage(cause.os_error) else Outcome.CONNECT_ERROR
 
 
 def _checked(target: Target) -> httpx.URL:
