@@ -35,7 +35,12 @@ def limit_now() -> int | None:
 
 def reserve(limit: int) -> int:
     """How many of them the proxies leave alone."""
-    return min(RESERVE, limit // 2)
+    return min(RESERVE, (limit + 1) // 2)
+
+
+def limit_for(holders: int) -> int:
+    """The lowest limit at which so many connections and listeners have what they need."""
+    return PER_CONNECTION * holders + min(RESERVE, PER_CONNECTION * holders)
 
 
 class Descriptors:

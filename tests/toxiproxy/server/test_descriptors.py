@@ -23,6 +23,7 @@ import pytest
 from chaosbandit.toxiproxy.server.descriptors import (
     OWN,
     Descriptors,
+    limit_for,
     limit_now,
     raise_limit,
     reserve,
@@ -191,6 +192,13 @@ def test_what_is_given_back_twice_counts_once() -> None:
     descriptors.give("a")
     descriptors.give("a")
     assert [descriptors.take(name) for name in "cd"] == [True, False]
+
+
+@pytest.mark.parametrize("holders", [1, 10, 80, 81, 500])
+def test_the_limit_that_so_many_need(holders: int) -> None:
+    enough, too_few = Descriptors(limit_for(holders)), Descriptors(limit_for(holders) - 1)
+    assert [enough.take(number) for number in range(holders + 1)] == [True] * holders + [False]
+    assert [too_few.take(number) for number in range(holders)] == [True] * (holders - 1) + [False]
 
 
 def test_no_limit_is_none() -> None:
