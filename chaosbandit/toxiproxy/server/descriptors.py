@@ -11,7 +11,8 @@ import resource
 
 PER_CONNECTION = 2  # one to the client, one to the upstream
 RESERVE = 160
-OWN = 12  # of the reserve: standard streams, the loop's, the API's listener, looking up a name
+LEAST = 64  # with fewer the API of one run alone would use up its reserve
+OWN = 8  # of the reserve: standard streams, the loop's, the API's listener, looking up a name
 
 _MOST_OF_MACOS = 10_240  # it says "no limit" and refuses to set that
 

@@ -20,7 +20,13 @@ import h11
 
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.server.api import Api, Request, Response, refused
-from chaosbandit.toxiproxy.server.descriptors import Descriptors, limit_now, raise_limit
+from chaosbandit.toxiproxy.server.descriptors import (
+    LEAST,
+    RESERVE,
+    Descriptors,
+    limit_now,
+    raise_limit,
+)
 from chaosbandit.toxiproxy.server.listening import (
     AddressError,
     bound_address,
@@ -49,8 +55,17 @@ async def serve(
     """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has.
 
     This process then may have as many descriptors as it can.
+
+    Raises:
+        ToxiproxyError: it cannot listen there, or has too few descriptors to be of use.
     """
     raise_limit()
+    limit = limit_now()
+    if limit is not None and limit < LEAST:
+        raise ToxiproxyError(
+            f"the embedded Toxiproxy needs more file descriptors: found a limit of {limit}, wanted "
+            f"at least {LEAST}; raise `ulimit -n`, 2 for each connection and {RESERVE} to spare"
+        )
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unless_out_of_descriptors)

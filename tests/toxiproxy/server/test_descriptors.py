@@ -214,3 +214,12 @@ def test_this_process_has_what_it_may_have() -> None:
         assert limit_now() == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_with_far_too_few_it_does_not_start() -> None:
+    command = f"ulimit -n 63; exec {sys.executable} -m chaosbandit.toxiproxy.server --port 0"
+    ended = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (6, "")
+    assert "found a limit of 63, wanted at least 64; raise `ulimit -n`" in ended.stderr
