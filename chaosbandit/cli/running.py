@@ -66,10 +66,12 @@ def run(
     import os
     from dataclasses import replace
 
+    from chaosbandit.cli.home import need_home
     from chaosbandit.cli.output import telling
     from chaosbandit.cli.targets import server_named
 
     with telling(as_json):
+        need_home()
         from chaosbandit.scenario import load
         from chaosbandit.scenario.project import rules_for
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from yarl import URL
 from chaosbandit import __version__
 from chaosbandit.core.model import Outcome
 from chaosbandit.errors import TargetError
+from chaosbandit.traffic.shortage import is_shortage
 
 IDLE_S = (
     1.5  # below the idle limit of common servers, so that a kept connection is rarely a dead one
@@ -37,9 +37,6 @@ DEFAULT_HEADERS = {
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": f"chaosbandit/{__version__}",
 }
-
-# This machine is out of descriptors, buffers or local ports: nothing the target did.
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +160,7 @@ def _session(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.ClientSess
 def _became(error: Exception) -> Became:
     match error:
         case aiohttp.ClientConnectorError():
-            ours = error.errno in _OURS
+            ours = is_shortage(error.os_error)
             return Became(Outcome.OVERLOAD if ours else Outcome.CONNECT_ERROR)
         case aiohttp.ClientResponseError():
             return Became(Outcome.NO_HTTP, why=_shown(error.message))

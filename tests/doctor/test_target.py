@@ -64,6 +64,13 @@ def test_what_is_wrong_with_every_answer_is_told() -> None:
     assert why in found.found
 
 
+def test_what_could_not_be_sent_is_no_fault_of_the_target() -> None:
+    sent = [sample(n, outcome=Outcome.OVERLOAD) for n in range(2)] + samples(18)
+    found = judged("target", HERE, sent, (AVAILABILITY, LATENCY))
+    assert levels([found]) == ["fail"]
+    assert found.found == f"{HERE}: 2 of 20 requests could not be sent from this machine"
+
+
 def test_without_slos_slowness_is_no_matter() -> None:
     assert levels([judged("dependency", HERE, samples(0, slow=20), ())]) == ["ok"]
 

@@ -25,6 +25,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server import wire
+from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.gojson import encode
 from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
@@ -67,8 +68,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Api:
     """The proxies of one server, and what may be asked of them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, descriptors: Descriptors) -> None:
         self._seed = seed
+        self._descriptors = descriptors
         self._proxies: dict[str, Proxy] = {}
 
     async def answer(self, request: Request) -> Response:
@@ -103,8 +105,7 @@ class Api:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await handler(request)
         except Refusal as refusal:
-            body = encode({"error": refusal.text, "status": refusal.status}) + b"\n"
-            return Response(refusal.status, body, _TEXT, _NO_SNIFF)
+            return refused(refusal)
         except TimeoutError:
             return Response(503)
 
@@ -179,7 +180,7 @@ class Api:
         return self._put(wanted, address)
 
     def _put(self, wanted: ProxyRecord, address: Address | None) -> Proxy:
-        proxy = Proxy(wanted, self._seed)
+        proxy = Proxy(wanted, self._seed, self._descriptors)
         if wanted.enabled and address is not None:
             _listen(proxy, address)
         self._proxies[wanted.name] = proxy
@@ -254,6 +255,12 @@ class Api:
         if toxic is None:
             raise wire.toxic_not_found()
         return toxic
+
+
+def refused(refusal: Refusal) -> Response:
+    """Return the answer that tells of a refusal."""
+    body = encode({"error": refusal.text, "status": refusal.status}) + b"\n"
+    return Response(refusal.status, body, _TEXT, _NO_SNIFF)
 
 
 def _change(proxy: Proxy, wanted: ProxyRecord, address: Address) -> None:

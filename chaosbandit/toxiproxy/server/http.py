@@ -7,26 +7,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
 
 import h11
 
 from chaosbandit.errors import ToxiproxyError
-from chaosbandit.toxiproxy.server.api import Api, Request, Response
+from chaosbandit.toxiproxy.server.api import Api, Request, Response, refused
+from chaosbandit.toxiproxy.server.descriptors import (
+    LEAST,
+    RESERVE,
+    Descriptors,
+    limit_now,
+    raise_limit,
+)
 from chaosbandit.toxiproxy.server.listening import (
     AddressError,
     bound_address,
     listening_socket,
     resolve,
 )
+from chaosbandit.toxiproxy.server.wire import Refusal
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8474
 
 _IDLE_TIMEOUT_S = 60.0
+_TURN_AWAY_S = 1.0
 _READ_BYTES = 64 * 1024
 _LARGEST_BODY_BYTES = 16 * 1024 * 1024
 _DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
@@ -39,9 +52,23 @@ async def serve(
     seed: int | None = None,
     ready: Callable[[str, int], None] | None = None,
 ) -> None:
-    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has."""
+    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has.
+
+    This process then may have as many descriptors as it can.
+
+    Raises:
+        ToxiproxyError: it cannot listen there, or has too few descriptors to be of use.
+    """
+    raise_limit()
+    limit = limit_now()
+    if limit is not None and limit < LEAST:
+        raise ToxiproxyError(
+            f"the embedded Toxiproxy needs more file descriptors: found a limit of {limit}, wanted "
+            f"at least {LEAST}; raise `ulimit -n`, 2 for each connection and {RESERVE} to spare"
+        )
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unless_out_of_descriptors)
     async with running(host, port, seed=seed) as (bound_host, bound_port):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
@@ -59,7 +86,8 @@ async def running(
     host: str = DEFAULT_HOST, port: int = 0, *, seed: int | None = None
 ) -> AsyncIterator[tuple[str, int]]:
     """Have a server on the running loop and yield its host and port; leaving closes everything."""
-    api = Api(secrets.randbits(64) if seed is None else seed)
+    descriptors = Descriptors(limit_now())
+    api = Api(secrets.randbits(64) if seed is None else seed, descriptors)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         sock = listening_socket(await resolve(place))
@@ -69,8 +97,9 @@ async def running(
             "of this machine; stop what uses it or choose another port (0 takes any free one)"
         ) from None
     address = bound_address(sock)
-    clients = _Clients(api)
-    server = await asyncio.start_server(clients.serve, sock=sock)
+    clients = _Clients(api, descriptors.api_connections)
+    backlog = descriptors.api_connections  # as many are accepted before any is looked at
+    server = await asyncio.start_server(clients.serve, sock=sock, backlog=backlog)
     try:
         yield address.host, address.port
     finally:
@@ -80,10 +109,11 @@ async def running(
 
 
 class _Clients:
-    """The HTTP connections to one API."""
+    """The HTTP connections to one API; at most `most` of them are served."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, most: int) -> None:
         self._api = api
+        self._most = most
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,6 +123,11 @@ class _Clients:
         self._tasks.add(task)
         connection = h11.Connection(h11.SERVER)
         try:
+            if len(self._tasks) > 2 * self._most:
+                return
+            if len(self._tasks) > self._most:
+                await _turn_away(connection, reader, writer)
+                return
             while await self._answer_one(connection, reader, writer):
                 connection.start_next_cycle()
         except h11.RemoteProtocolError as error:
@@ -126,6 +161,20 @@ class _Clients:
         writer.write(_response_bytes(connection, response, with_body=with_body))
         await writer.drain()
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+
+async def _turn_away(
+    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Say that there is no descriptor to serve with, once asked for something."""
+    async with asyncio.timeout(_TURN_AWAY_S):
+        request = await _read_request(connection, reader, writer)
+        if request is not None:
+            response = refused(Refusal(500, os.strerror(errno.EMFILE).lower()))
+            response = replace(response, headers={**response.headers, "Connection": "close"})
+            with_body = request.method != "HEAD"
+            writer.write(_response_bytes(connection, response, with_body=with_body))
+            await writer.drain()
 
 
 async def _read_request(
@@ -181,3 +230,10 @@ def _refuse(connection: h11.Connection, status: int) -> bytes:
     headers = {"Connection": "close"}
     response = Response(status, b"Bad Request", "text/plain; charset=utf-8", headers)
     return _response_bytes(connection, response, with_body=True)
+
+
+def _unless_out_of_descriptors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio tries again after a second; nobody may be reading what it has to say of that."""
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        loop.default_exception_handler(context)

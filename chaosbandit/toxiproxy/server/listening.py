@@ -56,15 +56,20 @@ async def resolve(text: str) -> Address:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
         raise AddressError(f"lookup {host}: i/o timeout") from None
-    except (OSError, ValueError):
+    except (socket.gaierror, ValueError):
         raise AddressError(f"lookup {host}: no such host") from None
+    except OSError as error:  # this machine's trouble: no descriptors left, for instance
+        raise AddressError(f"lookup {host}: {_reason(error)}") from None
     family, _, _, _, place = min(found, key=_is_not_ipv4)
     return Address(family, str(place[0]), int(place[1]))
 
 
 def listening_socket(address: Address) -> socket.socket:
     """Return a socket that listens there, without blocking."""
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise AddressError(f"{address}: socket: {_reason(error)}") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
@@ -72,8 +77,7 @@ def listening_socket(address: Address) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise AddressError(f"{address}: bind: {reason}") from None
+        raise AddressError(f"{address}: bind: {_reason(error)}") from None
     return sock
 
 
@@ -81,6 +85,10 @@ def bound_address(sock: socket.socket) -> Address:
     """Return where a socket really listens."""
     host, port, *_ = sock.getsockname()
     return Address(socket.AddressFamily(sock.family), host, port)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def _port(text: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +67,38 @@ def test_binds_and_says_where() -> None:
         assert taken.port > 0
         with pytest.raises(AddressError, match=f"^{taken}: bind: address already in use$"):
             listening_socket(taken)
+
+
+WITHOUT_DESCRIPTORS = """
+import asyncio, os, resource, socket
+from chaosbandit.toxiproxy.server.listening import Address, AddressError, listening_socket, resolve
+
+async def main():
+    await asyncio.to_thread(int)  # what the loop needs itself
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    try:
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        pass
+    try:
+        await resolve("localhost:80")
+    except AddressError as error:
+        print(error)
+    try:
+        listening_socket(Address(socket.AF_INET, "127.0.0.1", 0))
+    except AddressError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+
+
+def test_running_out_of_descriptors_is_said_to_be_that() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout.splitlines() == [
+        "lookup localhost: too many open files",
+        "127.0.0.1:0: socket: too many open files",
+    ], ended.stderr
