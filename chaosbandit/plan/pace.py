@@ -16,7 +16,7 @@ from chaosbandit.plan.intervals import narrow
 MOST_CAMPAIGNS = 500
 LEAST_CAMPAIGNS, LEAST_LOOKED_AT = 20, 5  # however long they take
 FIRST_S, FIRST_LEAST = 3.5, 8  # what is known so far is shown then, from so many campaigns on
-CAMPAIGNS_S, END_S = 11.0, 18.0  # no campaign of the scenario, or of any other, begins later
+CAMPAIGNS_S, END_S = 10.0, 15.0  # nothing begins later; what has begun may take some seconds
 NARROW = 0.15  # of the means of time and bad requests
 LOOKS = 6  # at changed scenarios, at most
 
