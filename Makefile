@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files clean-venv
+.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -60,6 +60,9 @@ bench-answers: $(STAMP)  ## are answers right on real services? (an hour: --seed
 
 bench-files: $(STAMP)  ## 10 000 generated scenario files: refused or read, in bounded time and memory
 	$(BIN)/python benchmarks/scenario_files.py $(ARGS)
+
+bench-forecast: $(STAMP)  ## does `plan` foresee what the engine spends? (many minutes; ARGS='--families cliff --runs 12')
+	$(BIN)/python benchmarks/forecast.py $(ARGS)
 
 clean-venv:
 	rm -rf $(VENV)
