@@ -20,7 +20,6 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
@@ -84,6 +83,16 @@ class Api:
         return Response(
             response.status, response.body, response.content_type, {**response.headers, **identity}
         )
+
+    async def populate(self, body: bytes) -> tuple[list[Proxy], Refusal | None]:
+        """Have the proxies of a list; return those made, and what kept it from making the rest."""
+        made: list[Proxy] = []
+        try:
+            for wanted in wire.parse_populate(body):
+                made.append(await self._add_or_replace(wanted))
+        except Refusal as refusal:
+            return made, refusal
+        return made, None
 
     async def close(self) -> None:
         """Stop every proxy and let the loop close the sockets."""
@@ -157,14 +166,12 @@ class Api:
         return _json(201, self._put(wanted, address).record().to_json())
 
     async def _populate(self, request: Request) -> Response:
-        done: list[dict[str, Any]] = []
-        try:
-            for wanted in wire.parse_populate(request.body):
-                done.append((await self._add_or_replace(wanted)).record().to_json())
-        except Refusal as refusal:
-            answer = {"error": refusal.text, "status": refusal.status, "proxies": done or None}
+        made, refusal = await self.populate(request.body)
+        proxies = [proxy.record().to_json() for proxy in made] or None
+        if refusal is not None:
+            answer = {"error": refusal.text, "status": refusal.status, "proxies": proxies}
             return _json(refusal.status, answer)
-        return _json(201, {"proxies": done or None})
+        return _json(201, {"proxies": proxies})
 
     async def _add_or_replace(self, wanted: ProxyRecord) -> Proxy:
         if wanted.name not in self._proxies:

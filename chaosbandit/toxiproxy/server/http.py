@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import h11
 
@@ -37,12 +39,16 @@ async def serve(
     port: int = DEFAULT_PORT,
     *,
     seed: int | None = None,
+    config: Path | None = None,
     ready: Callable[[str, int], None] | None = None,
 ) -> None:
-    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has."""
+    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has.
+
+    It begins with the proxies of `config`; what is wrong there goes to stderr and stops nothing.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with running(host, port, seed=seed) as (bound_host, bound_port):
+    async with running(host, port, seed=seed, config=config) as (bound_host, bound_port):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         try:
@@ -56,7 +62,11 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def running(
-    host: str = DEFAULT_HOST, port: int = 0, *, seed: int | None = None
+    host: str = DEFAULT_HOST,
+    port: int = 0,
+    *,
+    seed: int | None = None,
+    config: Path | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Have a server on the running loop and yield its host and port; leaving closes everything."""
     api = Api(secrets.randbits(64) if seed is None else seed)
@@ -69,6 +79,8 @@ async def running(
             "of this machine; stop what uses it or choose another port (0 takes any free one)"
         ) from None
     address = bound_address(sock)
+    if config is not None:
+        await _populate(api, config)
     clients = _Clients(api)
     server = await asyncio.start_server(clients.serve, sock=sock)
     try:
@@ -77,6 +89,22 @@ async def running(
         server.close()
         await clients.close()
         await api.close()
+
+
+async def _populate(api: Api, config: Path) -> None:
+    try:
+        made, refusal = await api.populate(config.read_bytes())  # noqa: ASYNC240  before it serves
+    except OSError as error:
+        _warn(f"{config} cannot be read ({error.strerror or error}): it begins without proxies")
+        return
+    if refusal is not None:
+        names = ", ".join(proxy.name for proxy in made) or "none"
+        _warn(f"{config}: {refusal.text}; proxies made before that: {names}")
+
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"toxiproxy: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Clients:
