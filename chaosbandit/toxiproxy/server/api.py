@@ -20,13 +20,13 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server import wire
 from chaosbandit.toxiproxy.server.gojson import encode
 from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
+from chaosbandit.toxiproxy.server.targets import read_target
 from chaosbandit.toxiproxy.server.wire import Refusal
 
 VERSION = "2.12.0"
@@ -72,7 +72,14 @@ class Api:
 
     async def answer(self, request: Request) -> Response:
         """Return the response to any request."""
-        routes = self._routes(request.target)
+        if (request.method, request.target) == ("OPTIONS", "*"):
+            return Response(200)
+        target = read_target(request.target)
+        if target is None:
+            return Response(400, b"400 Bad Request", _TEXT, {"Connection": "close"})
+        if target.moved_to is not None:
+            return Response(301, headers={"Location": target.moved_to})
+        routes = self._routes(target.path)
         if routes is None:
             return Response(404, b"404 page not found\n", _TEXT, _NO_SNIFF)
         handler = routes.get(request.method)
@@ -117,8 +124,7 @@ class Api:
         except TimeoutError:
             return Response(503)
 
-    def _routes(self, target: str) -> dict[str, Handler] | None:
-        path = unquote_to_bytes(urlsplit(target).path).decode(errors="replace")
+    def _routes(self, path: str) -> dict[str, Handler] | None:
         match path.split("/"):
             case ["", "version"]:
                 return {"GET": self._version}

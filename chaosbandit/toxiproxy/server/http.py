@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import h11
@@ -194,18 +195,22 @@ def _response_bytes(connection: h11.Connection, response: Response, *, with_body
         headers["Content-Type"] = response.content_type
     if response.status != 204:
         headers["Content-Length"] = str(len(response.body))
+    reason = HTTPStatus(response.status).phrase.encode()
     events: list[h11.Event] = [
-        h11.Response(status_code=response.status, headers=[*headers.items()])
+        h11.Response(status_code=response.status, headers=[*headers.items()], reason=reason)
     ]
     if response.body and with_body:
         events.append(h11.Data(data=response.body))
     events.append(h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)
+    sent = b"".join(connection.send(event) or b"" for event in events)
+    # Go leaves it out; without the header, h11 would say that chunks follow
+    return sent if with_body or response.body else sent.replace(b"Content-Length: 0\r\n", b"")
 
 
 def _refuse(connection: h11.Connection, status: int) -> bytes:
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return b""
     headers = {"Connection": "close"}
-    response = Response(status, b"Bad Request", "text/plain; charset=utf-8", headers)
+    text = f"{status} {HTTPStatus(status).phrase}".encode()
+    response = Response(status, text, "text/plain; charset=utf-8", headers)
     return _response_bytes(connection, response, with_body=True)
