@@ -11,6 +11,7 @@ purpose:
 - `reset_peer` resets the connections it was drawn for, the real one every new connection; removed
   or updated while it waits, it obeys at once.
 - A `listen` without a host means 127.0.0.1, not all interfaces.
+- A body has 1 MiB at most, and on a loopback address a foreign `Host` is refused (see `hosts`).
 - `Logger` is missing from proxies, metrics are not offered, and `reset` goes by name.
 """
 

@@ -19,19 +19,21 @@ import h11
 
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.server.api import Api, Request, Response
+from chaosbandit.toxiproxy.server.hosts import is_loopback, is_of_this_machine, refusal
 from chaosbandit.toxiproxy.server.listening import (
     AddressError,
     bound_address,
     listening_socket,
     resolve,
 )
+from chaosbandit.toxiproxy.server.reading import Refused, linger, read_request
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8474
 
-_IDLE_TIMEOUT_S = 60.0
-_READ_BYTES = 64 * 1024
-_LARGEST_BODY_BYTES = 16 * 1024 * 1024
+RESPONSE_TIMEOUT_S = 30.0
+"""For all of a response to leave; the real server's limit."""
+
 _DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
 
 
@@ -82,7 +84,7 @@ async def running(
     address = bound_address(sock)
     if config is not None:
         await _populate(api, config)
-    clients = _Clients(api)
+    clients = _Clients(api, host if is_loopback(address.host) else None)
     server = await asyncio.start_server(clients.serve, sock=sock)
     try:
         yield address.host, address.port
@@ -109,10 +111,11 @@ def _warn(text: str) -> None:
 
 
 class _Clients:
-    """The HTTP connections to one API."""
+    """The HTTP connections to one API; `own_name` is the host it was given, if a loopback one."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, own_name: str | None) -> None:
         self._api = api
+        self._own_name = own_name
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,9 +127,9 @@ class _Clients:
         try:
             while await self._answer_one(connection, reader, writer):
                 connection.start_next_cycle()
-        except h11.RemoteProtocolError as error:
-            writer.write(_refuse(connection, error.error_status_hint))
-        except (OSError, TimeoutError, h11.LocalProtocolError):
+        except TimeoutError:  # before OSError, which it is
+            writer.transport.abort()  # it may not even read what is waiting for it
+        except (OSError, h11.LocalProtocolError):
             pass  # the client is gone, or has nothing more to say
         except asyncio.CancelledError:
             pass  # the server ends; a cancelled connection is not worth a message
@@ -147,46 +150,27 @@ class _Clients:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
-        request = await _read_request(connection, reader, writer)
-        if request is None:
+        try:
+            found = await read_request(connection, reader, writer)
+        except Refused as refused:
+            writer.write(_refuse(connection, refused))
+            await linger(reader, writer)
             return False
-        response = await self._api.answer(request)
+        if found is None:
+            return False
+        request, host = found
+        response = await self._answer(request, host)
         with_body = request.method != "HEAD"
         writer.write(_response_bytes(connection, response, with_body=with_body))
-        await writer.drain()
+        async with asyncio.timeout(RESPONSE_TIMEOUT_S):
+            await writer.drain()
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
 
-
-async def _read_request(
-    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> Request | None:
-    head: h11.Request | None = None
-    body = bytearray()
-    while True:
-        match connection.next_event():
-            case h11.Request() as head:
-                pass
-            case h11.Data(data=data):
-                body += data
-                if len(body) > _LARGEST_BODY_BYTES:
-                    raise h11.RemoteProtocolError("body too large", error_status_hint=413)
-            case h11.EndOfMessage() if head is not None:
-                return _request(head, bytes(body))
-            case h11.NEED_DATA:
-                if connection.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    writer.write(connection.send(go_on) or b"")
-                async with asyncio.timeout(_IDLE_TIMEOUT_S):
-                    connection.receive_data(await reader.read(_READ_BYTES))
-            case _:
-                return None
-
-
-def _request(head: h11.Request, body: bytes) -> Request:
-    agent = next((value for name, value in head.headers if name == b"user-agent"), b"")
-    return Request(
-        head.method.decode("ascii"), head.target.decode("latin-1"), agent.decode("latin-1"), body
-    )
+    async def _answer(self, request: Request, host: str | None) -> Response:
+        # HTTP/1.0 may have no Host, but no browser speaks that
+        if self._own_name is None or host is None or is_of_this_machine(host, self._own_name):
+            return await self._api.answer(request)
+        return Response(403, refusal(host).encode(), "text/plain; charset=utf-8")
 
 
 def _response_bytes(connection: h11.Connection, response: Response, *, with_body: bool) -> bytes:
@@ -207,10 +191,9 @@ def _response_bytes(connection: h11.Connection, response: Response, *, with_body
     return sent if with_body or response.body else sent.replace(b"Content-Length: 0\r\n", b"")
 
 
-def _refuse(connection: h11.Connection, status: int) -> bytes:
+def _refuse(connection: h11.Connection, refused: Refused) -> bytes:
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return b""
     headers = {"Connection": "close"}
-    text = f"{status} {HTTPStatus(status).phrase}".encode()
-    response = Response(status, text, "text/plain; charset=utf-8", headers)
+    response = Response(refused.status, refused.text.encode(), "text/plain; charset=utf-8", headers)
     return _response_bytes(connection, response, with_body=True)
