@@ -146,6 +146,13 @@ def test_run_killed_without_a_fault_leaves_no_process(
     assert written(tmp_path) == ([victim.fault_name] if point == "recorded" else [])
 
 
+def _heard(client: socket.socket) -> bytes:
+    """One byte, or nothing from a cut: a reset where the proxy had not read what was sent."""
+    with contextlib.suppress(ConnectionResetError):
+        return client.recv(1)
+    return b""
+
+
 @pytest.mark.parametrize(("point", "cut"), [("dosed", True), ("softened", False)])
 def test_clients_of_a_dead_run_are_cut_free_unless_the_dose_is_soft_already(
     path: WatchedPath, tmp_path: Path, point: str, cut: bool
@@ -154,7 +161,7 @@ def test_clients_of_a_dead_run_are_cut_free_unless_the_dose_is_soft_already(
         client.sendall(b"x")
         started_s = time.monotonic()
         victim.kill()
-        assert client.recv(1) == (b"" if cut else b"x")
+        assert _heard(client) == (b"" if cut else b"x")
         path.wait_until_normal()
         assert time.monotonic() - started_s < 1.0  # some 20 ms on an idle machine
         assert ended_within(victim.watchdog_pid)
