@@ -65,6 +65,7 @@ def assert_replays(events: Sequence[Event], answer: str) -> None:
     assert f"holds at {text(bracket.held)} and breaks at {text(bracket.broke)} " in answer
 
 
+@pytest.mark.matrix  # the demo with its own server tells the same story
 def test_demo_brackets_the_breaking_point(toxiproxy_url: str, tmp_path: Path) -> None:
     done = demo(
         tmp_path, "--toxiproxy", toxiproxy_url, "--json", "--prove", "--prove-samples", "400"
