@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast clean-venv
+.PHONY: demo test test-quick test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -16,6 +16,11 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 
 demo: $(STAMP)   ## the main job on real traffic: finds the sample storefront's breaking point
 	@$(BIN)/chaosbandit demo $(ARGS)
+
+QUICK := tests/core tests/engine tests/faults tests/report tests/scenario tests/store tests/test_errors.py
+
+test-quick: $(STAMP)  ## a minute's worth while working: no processes, no statistics
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not matrix and not statistics" $(QUICK) $(ARGS)
 
 test: $(STAMP)   ## the tests of every change, among them one or more on every real part
 	$(BIN)/python -m pytest -n 2 -m "not e2e and not matrix" $(ARGS)

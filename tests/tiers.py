@@ -1,6 +1,7 @@
-"""Which tests run with every change, and which are matrix: the same again on another part or fault.
+"""Which tests run when: at once, with every change, or as matrix, on another part or fault.
 
-`make test` leaves the matrix out, `make test-real` is the matrix.
+`make test-quick` takes the folders without processes and leaves out statistics, `make test` leaves
+out the matrix, `make test-real` is the matrix.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ import pytest
 
 # Where the real server is asked in every run of the tests; elsewhere it is part of the matrix.
 ONE_OF_EACH = ("e2e/test_run.py", "e2e/test_edge.py", "toxiproxy/test_adapter.py")
+# Many seeded campaigns or samples each, and measurements of time.
+STATISTICS = (
+    "core/policies/test_afford.py", "core/policies/test_certify.py", "core/test_replay.py",
+    "engine/test_cost.py", "engine/test_hold.py",
+)  # fmt: skip
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
-    """What is parametrized with the real server is matrix, but for one of each kind of test."""
+    """Statistics by their files; matrix what is parametrized with the real server, mostly."""
     for item in items:
+        if _is_one_of(STATISTICS, item.path):
+            item.add_marker(pytest.mark.statistics)
         parameters = getattr(item, "callspec", None)
         values = parameters.params.values() if parameters is not None else ()
         real = any(isinstance(value, str) and value == "real" for value in values)
-        if real and not _is_one_of_each(item.path):
+        if real and not _is_one_of(ONE_OF_EACH, item.path):
             item.add_marker(pytest.mark.matrix)
 
 
@@ -31,5 +39,5 @@ def first_alone(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
     return [pytest.param(*first), *(pytest.param(*row, marks=pytest.mark.matrix) for row in rest)]
 
 
-def _is_one_of_each(path: Path) -> bool:
-    return path.as_posix().endswith(ONE_OF_EACH)
+def _is_one_of(files: tuple[str, ...], path: Path) -> bool:
+    return path.as_posix().endswith(files)

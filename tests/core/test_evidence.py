@@ -323,6 +323,7 @@ def hostile(rng: Generator, certificate: Certificate, true: int) -> tuple[int, P
     return int(rng.integers(true)), Purpose.BROKE, max(enough, 1.2), int(rng.integers(1, 20))
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize(
     ("taus", "below", "above"),
     [
@@ -433,6 +434,7 @@ def fastest_s(*actions: Callable[[], None], times: int = 15) -> list[float]:
     return [min(mine) for mine in taken]
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize(
     ("taus", "ratios"),
     [((TAU,), (TAU,)), ((TAU, 0.05), (TAU, 0.05)), ((TAU, 0.05), (0.0, 1.0))],

@@ -1000,6 +1000,7 @@ def false_held(first_seed: int) -> int:
     return found
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("chunk", range(6))
 def test_at_the_objective_itself_held_is_no_more_often_claimed_than_promised(chunk: int) -> None:
     assert false_held(1000 * chunk) <= binom.ppf(0.9995, RUNS, 0.05)
