@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.attacks import ATTACKS, Attack
 from benchmarks.layout import Column, Row, Table
 from benchmarks.real_life import DELTA
-from benchmarks.study import exact_interval
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Bracket, Route
+from chaosbandit.plan.intervals import of_share
 from chaosbandit.sim import simulate_campaign
 
 NAME, TITLE = "7", "what the field taught: attacks on the first version, through the engine"
@@ -112,7 +112,7 @@ def row_of(attack: Attack, results: Sequence[Met]) -> Row:
     """Sum up a row's campaigns; of false claims on the worse side, as each is promised alone."""
     sides = Counter(result.sides for result in results)
     false = max(sum(r.held_false for r in results), sum(r.broke_false for r in results))
-    low, high = exact_interval(false, len(results))
+    low, high = of_share(false, len(results))
     widths = [result.width for result in results if result.width is not None]
     exits = sorted(Counter(result.exit_code for result in results).items())
     harmed = sum(result.harmed for result in results)

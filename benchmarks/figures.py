@@ -13,9 +13,10 @@ import numpy as np
 
 from benchmarks.families import EDGES, FAMILIES
 from benchmarks.layout import Column, Table, Value, spread_columns
-from benchmarks.study import DELTA, Case, Sampled, Study, exact_interval, spread
+from benchmarks.study import DELTA, Case, Sampled, Study, spread
 from chaosbandit.core.policies import names
 from chaosbandit.core.scenario import Search
+from chaosbandit.plan.intervals import of_share
 from chaosbandit.sim.trial import RATE_PER_S
 
 TAUS = (0.05, 0.01, 0.001)
@@ -178,7 +179,7 @@ def edges(study: Study, runs: int) -> Table:
         shares: dict[str, Value] = {}
         for name in ("closed", "held", "broke"):
             hits = sum(getattr(one, name) for one in found)
-            shares |= {name: hits, f"{name}_at_most": exact_interval(hits, runs)[1]}
+            shares |= {name: hits, f"{name}_at_most": of_share(hits, runs)[1]}
         never = (case.family, case.tau) == ("A/A", 0.01)
         shares["goal"] = _NEVER_BREAKS if never else None
         rows.append({**named(case), **_costs(found), **claims(found), **shares})
@@ -228,7 +229,7 @@ def _costs(found: Sequence[Sampled]) -> dict[str, Value]:
 def claims(found: Sequence[Sampled]) -> dict[str, Value]:
     """Columns of `CLAIMS`: what was not answered, and what was claimed wrongly, exactly bounded."""
     wrong = sum(one.wrong for one in found)
-    low, high = exact_interval(wrong, len(found))
+    low, high = of_share(wrong, len(found))
     return {
         "unanswered": sum(not one.answered for one in found),
         "wrong": wrong,

@@ -27,7 +27,6 @@ from numpy.random import Generator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.hostile import ROWS, Setup, Situation
-from benchmarks.study import exact_interval
 from chaosbandit.core.campaign import Arm, Campaign
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import Climb
@@ -35,6 +34,7 @@ from chaosbandit.core.events import Decided, Event, ExposureEnded, Observed
 from chaosbandit.core.model import Bracket, Decision, Expose, Phase, Purpose, Route, Sample
 from chaosbandit.core.monotone import next_look, not_monotone
 from chaosbandit.core.slo import SLO, bad_flags
+from chaosbandit.plan.intervals import of_share
 from chaosbandit.sim import simulate_campaign
 
 DELTA = 0.05
@@ -219,7 +219,7 @@ def row_of(situation: Situation, policy: str, results: Sequence[Result]) -> Row:
     wrong = [result for result in results if result.held_false or result.broke_false]
     held_false = sum(result.held_false for result in results)
     broke_false = sum(result.broke_false for result in results)
-    low, high = exact_interval(max(held_false, broke_false), len(results))
+    low, high = of_share(max(held_false, broke_false), len(results))
     passed = [result for result in results if result.above_bump]
     bumped, naive = situation.bump is not None, [result.naive_false for result in results]
     return Row(

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
 
 import numpy as np
-from scipy.stats import beta
 
 from benchmarks.families import response_of
 from benchmarks.search import Run, breaking_point, campaign_run, scenario_of
@@ -152,13 +151,6 @@ class Study:
 def _job(job: tuple[Case, int, int, int]) -> tuple[Case, list[Sampled]]:
     case, seed, start, end = job
     return case, [sampled(case, seed, number) for number in range(start, end)]
-
-
-def exact_interval(hits: int, runs: int) -> tuple[float, float]:
-    """The exact 95 % interval of a share (Clopper & Pearson 1934)."""
-    low = float(beta.ppf(0.025, hits, runs - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, hits + 1, runs - hits)) if hits < runs else 1.0
-    return low, high
 
 
 def spread(name: str, values: Sequence[float]) -> dict[str, float]:

@@ -32,7 +32,7 @@ def plan(
         typer.Option(
             metavar="N",
             help="Campaigns to simulate, however long that takes.",
-            show_default="as many as some 15 s allow",
+            show_default="as many as some 20 s allow",
             min=20,
             max=100_000,
         ),

@@ -9,9 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -76,19 +75,22 @@ class Workers:
         asked = list(numbers)
         waiting = iter([Task(scenario, seed, number) for number in asked])
         idle, busy, found = list(self._processes), set[Connection](), dict[int, Cost]()
+        first: list[Cost] = []  # without a gap
         while True:
             for pipe, task in zip(tuple(idle), waiting, strict=False):
                 idle.remove(pipe)
                 busy.add(pipe)
                 _tell(pipe, task)
             if not busy:
-                return _without_gap(asked, found)
+                return first
             for pipe in [each for each in wait(busy) if isinstance(each, Connection)]:
                 busy.remove(pipe)
                 cost = _hear(pipe)
                 found[cost.number] = cost
                 idle.append(pipe)
-                if not more(_without_gap(asked, found)):
+                while len(first) < len(asked) and asked[len(first)] in found:
+                    first.append(found.pop(asked[len(first)]))
+                if not more(first):
                     waiting = iter(())
 
     def _start_one(self) -> None:
@@ -129,10 +131,6 @@ def work(pipe: Connection) -> None:
                 pipe.send(error)
     except (EOFError, OSError):  # nobody is there any more
         return
-
-
-def _without_gap(asked: Sequence[int], found: Mapping[int, Cost]) -> list[Cost]:
-    return [found[number] for number in takewhile(found.__contains__, asked)]
 
 
 def _tell(pipe: Connection, task: Task) -> None:

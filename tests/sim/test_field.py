@@ -14,7 +14,6 @@ from pytest import MonkeyPatch
 
 from benchmarks.attacks import ATTACKS, Attack, Case
 from benchmarks.field import Met, met, row_of
-from benchmarks.study import exact_interval
 from chaosbandit.core import claims, confirmation, steady
 from chaosbandit.core.doses.latency import Latency
 from chaosbandit.core.policies import _afford, certify
@@ -23,6 +22,7 @@ from chaosbandit.core.steady import Look
 from chaosbandit.core.weighing import Weighing
 from chaosbandit.engine.exposure import Exposer
 from chaosbandit.errors import Exit
+from chaosbandit.plan.intervals import of_share
 
 Without = Callable[[MonkeyPatch, Attack], Attack]  # the attack on a product without the cure
 
@@ -191,5 +191,5 @@ def test_rows_sum_up_their_campaigns() -> None:
     attack = ATTACKS["7 dose, checks refused"]
     row = row_of(attack, [met(attack, seed) for seed in (1, 2)])
     assert (row["runs"], row["false"], row["two"], row["one"], row["unknown"]) == (2, 0, 0, 0, 2)
-    assert (row["false_low"], row["false_high"]) == exact_interval(0, 2)
+    assert (row["false_low"], row["false_high"]) == of_share(0, 2)
     assert row["exits"] == "6:2"
