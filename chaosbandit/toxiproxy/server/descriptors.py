@@ -57,9 +57,14 @@ class Descriptors:
         # As many again are told that there are none, and as many may just have been accepted.
         self.api_connections = max(1, (kept - OWN) // 3)
 
+    @property
+    def left(self) -> bool:
+        """Whether a connection's worth is there."""
+        return self._most is None or len(self._holders) < self._most
+
     def take(self, holder: object) -> bool:
         """Take a connection's worth for `holder`, if it is there."""
-        if self._most is not None and len(self._holders) >= self._most:
+        if not self.left:
             return False
         self._holders.add(holder)
         return True

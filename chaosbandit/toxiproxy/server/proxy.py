@@ -106,20 +106,19 @@ class Proxy:
     def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(_ACCEPTS_AT_ONCE):
-            connection = Connection(self._ended)
             try:
-                if not self._descriptors.take(connection):
+                if not self._descriptors.left:
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 client, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                self._descriptors.give(connection)
                 return
             except OSError:  # no file descriptors left: let some connections end first
-                self._descriptors.give(connection)
                 loop.remove_reader(listener)
                 loop.call_later(_PAUSE_WITHOUT_SOCKETS_S, self._accept_again, listener)
                 return
             client.setblocking(False)
+            connection = Connection(self._ended)
+            self._descriptors.take(connection)
             self._accepted += 1
             task = loop.create_task(self._open(connection, client, self._accepted))
             self._opening.add(task)
