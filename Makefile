@@ -19,7 +19,7 @@ demo: $(STAMP)   ## the main job on real traffic: finds the sample storefront's 
 
 QUICK := tests/core tests/engine tests/faults tests/report tests/scenario tests/store tests/test_errors.py
 
-test-quick: $(STAMP)  ## a minute's worth while working: no processes, no statistics
+test-quick: $(STAMP)  ## a minute's worth while working: no servers, no statistics
 	$(BIN)/python -m pytest -n 2 -m "not e2e and not matrix and not statistics" $(QUICK) $(ARGS)
 
 test: $(STAMP)   ## the tests of every change, among them one or more on every real part

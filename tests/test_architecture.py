@@ -28,7 +28,7 @@ CORE = [
     "confirmation", "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
 ]  # fmt: skip
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
-PORTS = {"core", "faults", "ports", "errors", "_version", "__version__"}
+PORTS = {"core", "faults", "ports", "errors", "shortage", "_version", "__version__"}
 MAY_IMPORT = {
     "cli": {"*"},
     "doctor": {"*"},
@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "__init__": {"_version"},
     "_version": set[str](),
     "errors": set[str](),
+    "shortage": set[str](),
     "faults": set[str](),
     "ports": {"core", "errors", "faults"},
     "engine": PORTS,

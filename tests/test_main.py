@@ -110,15 +110,7 @@ def test_closed_streams_do_no_harm(closed: str) -> None:
 def test_where_nothing_can_be_written_there_is_a_sentence_or_a_code(
     command: str, code: int, unbuffered: str
 ) -> None:
-    ended = subprocess.run(
-        f"{sys.executable} -m chaosbandit {command}",
-        shell=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-    )
+    ended = in_shell(command, PYTHONUNBUFFERED=unbuffered)
     assert ended.returncode == code, ended.stderr
     if ">/dev/full" in command.replace("2>", ""):
         assert ended.stderr.count("\n") == 1
@@ -136,6 +128,21 @@ def test_the_version_into_a_closed_pipe_is_no_traceback() -> None:
     finally:
         os.close(writing)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def in_shell(
+    command: str, before: str = "true", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, redirections and all, after what the shell is told before."""
+    return subprocess.run(
+        f"{before}; exec {sys.executable} -m chaosbandit {command}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environ},
+    )
 
 
 NOBODY = ["unshare", "-U", "--map-user=12345", "--map-group=12345"]  # whom no passwd entry names
@@ -189,15 +196,7 @@ def as_nobody(arguments: list[str], **environ: str) -> subprocess.CompletedProce
 def test_few_descriptors_are_said_to_be_few(
     limit: int, arguments: str, code: int, said: str, tmp_path: Path
 ) -> None:
-    ended = subprocess.run(
-        f"ulimit -n {limit}; exec {sys.executable} -m chaosbandit {arguments}",
-        shell=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
-    )
+    ended = in_shell(arguments, f"ulimit -n {limit}", XDG_STATE_HOME=str(tmp_path))
     assert ended.returncode == code, ended.stderr
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from chaosbandit.traffic.shortage import is_shortage
+from chaosbandit.shortage import is_shortage
 
 FULL = "[Errno 24] Too many open files"
 REFUSED = "[Errno 111] Connect call failed ('::1', 80, 0, 0)"

@@ -1,6 +1,6 @@
 """Which tests run when: at once, with every change, or as matrix, on another part or fault.
 
-`make test-quick` takes the folders without processes and leaves out statistics, `make test` leaves
+`make test-quick` takes the folders without servers and leaves out statistics, `make test` leaves
 out the matrix, `make test-real` is the matrix.
 """
 

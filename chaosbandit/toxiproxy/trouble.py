@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chaosbandit.errors import CleanupError, ToxiproxyError
 from chaosbandit.faults import by_hand, steps
 from chaosbandit.faults.fault import Fault
+from chaosbandit.shortage import is_shortage
 from chaosbandit.toxiproxy.adapter import RefusedError
 from chaosbandit.toxiproxy.calls import UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError
 from chaosbandit.toxiproxy.undo import NotUndoneError, Others, Undone
-
-_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})  # of this machine
 
 
 @contextmanager
@@ -37,10 +35,10 @@ def unanswered(url: str, error: UnansweredError) -> str:
     if error.refused:
         return f"Toxiproxy at {url} cannot be reached ({error.why}); is a server running there?"
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
+    if isinstance(cause, OSError) and is_shortage(cause):
         return (
             f"Toxiproxy at {url} was not asked {error.call}: this machine has nothing left to "
-            f"connect with ({cause.strerror}); raise `ulimit -n`, or end what holds file "
+            f"connect with ({cause.strerror or cause}); raise `ulimit -n`, or end what holds file "
             "descriptors and local ports"
         )
     return (

@@ -11,7 +11,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from chaosbandit.errors import HarnessError, TargetError
-from chaosbandit.traffic.shortage import is_shortage
+from chaosbandit.shortage import is_shortage
 
 
 async def reachable(url: str, timeout_s: float) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from chaosbandit.errors import Exit, ToxiproxyError
@@ -12,6 +9,7 @@ from chaosbandit.toxiproxy.adapter import RefusedError
 from chaosbandit.toxiproxy.calls import Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError
 from chaosbandit.toxiproxy.trouble import told, unanswered
+from tests.starved import starved
 
 URL = "http://127.0.0.1:8474"
 
@@ -62,17 +60,11 @@ def test_anything_else_passes_as_it_is() -> None:
 
 
 WITHOUT_DESCRIPTORS = """
-import os, resource
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.calls import Calls
 from chaosbandit.toxiproxy.trouble import told
 
-resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-try:
-    while True:
-        os.open(os.devnull, os.O_RDONLY)
-except OSError:
-    pass
+use_up_descriptors()
 try:
     with told("http://127.0.0.1:8474"):
         Calls("http://127.0.0.1:8474").call("GET", "/version")
@@ -82,9 +74,7 @@ except ToxiproxyError as error:
 
 
 def test_out_of_descriptors_is_no_trouble_of_the_server() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60
-    )
+    ended = starved(WITHOUT_DESCRIPTORS)
     words = "this machine has nothing left to connect with (Too many open files)"
     assert f"{URL} was not asked GET /version: {words}" in ended.stdout, ended.stderr
 

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from chaosbandit.errors import TargetError
 from chaosbandit.traffic.reach import reachable
+from tests.starved import starved
 
 
 async def serve_and_reach(
@@ -50,18 +50,12 @@ def test_refused(host: str) -> None:
 
 
 WITHOUT_DESCRIPTORS = """
-import asyncio, os, resource, sys
 from chaosbandit.errors import HarnessError, TargetError
 from chaosbandit.traffic.reach import reachable
 
 async def main():
     await asyncio.to_thread(int)  # what the loop needs itself
-    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-    try:
-        while True:
-            os.open(os.devnull, os.O_RDONLY)
-    except OSError:
-        pass
+    use_up_descriptors()
     try:
         await reachable(sys.argv[1], 5.0)
     except HarnessError as error:
@@ -74,9 +68,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_out_of_descriptors_is_no_trouble_of_the_target(host: str) -> None:
     url = f"http://{host}:9/"
-    ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_DESCRIPTORS, url], capture_output=True, text=True, timeout=60
-    )
+    ended = starved(WITHOUT_DESCRIPTORS, url)
     assert ended.stdout.startswith(
         f"True {url}: found nothing left on this machine to connect with (Too many open files)"
     ), ended.stderr

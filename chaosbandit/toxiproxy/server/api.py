@@ -11,7 +11,7 @@ purpose:
 - `reset_peer` resets the connections it was drawn for, the real one every new connection; removed
   or updated while it waits, it obeys at once.
 - A `listen` without a host means 127.0.0.1, not all interfaces.
-- A body has 1 MiB at most, and on a loopback address a foreign `Host` is refused (see `hosts`).
+- A body has 1 MiB at most; on a loopback address foreign names are refused: `allowed_hosts`.
 - `Logger` is missing from proxies, metrics are not offered, and `reset` goes by name.
 """
 
@@ -28,7 +28,7 @@ from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.gojson import encode
 from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
-from chaosbandit.toxiproxy.server.targets import read_target
+from chaosbandit.toxiproxy.server.request_target import read_target
 from chaosbandit.toxiproxy.server.wire import Refusal
 
 VERSION = "2.12.0"

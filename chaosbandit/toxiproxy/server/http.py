@@ -13,7 +13,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import h11
 
 from chaosbandit.errors import ToxiproxyError
+from chaosbandit.toxiproxy.server.allowed_hosts import is_loopback, is_of_this_machine, refusal
 from chaosbandit.toxiproxy.server.api import Api, Request, Response, refused
 from chaosbandit.toxiproxy.server.descriptors import (
     LEAST,
@@ -30,14 +31,13 @@ from chaosbandit.toxiproxy.server.descriptors import (
     limit_now,
     raise_limit,
 )
-from chaosbandit.toxiproxy.server.hosts import is_loopback, is_of_this_machine, refusal
 from chaosbandit.toxiproxy.server.listening import (
     AddressError,
     bound_address,
     listening_socket,
     resolve,
 )
-from chaosbandit.toxiproxy.server.reading import Refused, linger, read_request
+from chaosbandit.toxiproxy.server.request_reading import Refused, linger, read_request
 from chaosbandit.toxiproxy.server.wire import Refusal
 
 DEFAULT_HOST = "127.0.0.1"
@@ -160,9 +160,10 @@ class _Clients:
             if len(self._tasks) > 2 * self._most:
                 return
             if len(self._tasks) > self._most:
-                await _turn_away(connection, reader, writer)
+                async with asyncio.timeout(_TURN_AWAY_S):
+                    await _answer_one(connection, reader, writer, _turned_away)
                 return
-            while await self._answer_one(connection, reader, writer):
+            while await _answer_one(connection, reader, writer, self._answer):
                 connection.start_next_cycle()
         except TimeoutError:  # before OSError, which it is
             writer.transport.abort()  # it may not even read what is waiting for it
@@ -181,28 +182,6 @@ class _Clients:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer_one(
-        self,
-        connection: h11.Connection,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> bool:
-        try:
-            found = await read_request(connection, reader, writer)
-        except Refused as refused:
-            writer.write(_refuse(connection, refused))
-            await linger(reader, writer)
-            return False
-        if found is None:
-            return False
-        request, host = found
-        response = await self._answer(request, host)
-        with_body = request.method != "HEAD"
-        writer.write(_response_bytes(connection, response, with_body=with_body))
-        async with asyncio.timeout(RESPONSE_TIMEOUT_S):
-            await writer.drain()
-        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
-
     async def _answer(self, request: Request, host: str | None) -> Response:
         # HTTP/1.0 may have no Host, but no browser speaks that
         if self._own_name is None or host is None or is_of_this_machine(host, self._own_name):
@@ -210,22 +189,34 @@ class _Clients:
         return Response(403, refusal(host).encode(), "text/plain; charset=utf-8")
 
 
-async def _turn_away(
-    connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Say that there is no descriptor to serve with, once asked for something."""
-    async with asyncio.timeout(_TURN_AWAY_S):
-        try:
-            found = await read_request(connection, reader, writer)
-        except Refused as why:
-            writer.write(_refuse(connection, why))
-            return
-        if found is not None:
-            response = refused(Refusal(500, os.strerror(errno.EMFILE).lower()))
-            response = replace(response, headers={**response.headers, "Connection": "close"})
-            with_body = found[0].method != "HEAD"
-            writer.write(_response_bytes(connection, response, with_body=with_body))
-            await writer.drain()
+async def _answer_one(
+    connection: h11.Connection,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    answer: Callable[[Request, str | None], Awaitable[Response]],
+) -> bool:
+    """Read a request and answer it; whether another may follow."""
+    try:
+        found = await read_request(connection, reader, writer)
+    except Refused as why:
+        writer.write(_refuse(connection, why))
+        await linger(reader, writer)
+        return False
+    if found is None:
+        return False
+    request, host = found
+    response = await answer(request, host)
+    with_body = request.method != "HEAD"
+    writer.write(_response_bytes(connection, response, with_body=with_body))
+    async with asyncio.timeout(RESPONSE_TIMEOUT_S):
+        await writer.drain()
+    return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+
+async def _turned_away(request: Request, host: str | None) -> Response:
+    """There is no descriptor to serve with."""
+    response = refused(Refusal(500, os.strerror(errno.EMFILE).lower()))
+    return replace(response, headers={**response.headers, "Connection": "close"})
 
 
 def _response_bytes(connection: h11.Connection, response: Response, *, with_body: bool) -> bytes:
@@ -246,11 +237,11 @@ def _response_bytes(connection: h11.Connection, response: Response, *, with_body
     return sent if with_body or response.body else sent.replace(b"Content-Length: 0\r\n", b"")
 
 
-def _refuse(connection: h11.Connection, refused: Refused) -> bytes:
+def _refuse(connection: h11.Connection, why: Refused) -> bytes:
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return b""
     headers = {"Connection": "close"}
-    response = Response(refused.status, refused.text.encode(), "text/plain; charset=utf-8", headers)
+    response = Response(why.status, why.text.encode(), "text/plain; charset=utf-8", headers)
     return _response_bytes(connection, response, with_body=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosbandit.toxiproxy.server.hosts import is_loopback, is_of_this_machine, refusal
+from chaosbandit.toxiproxy.server.allowed_hosts import is_loopback, is_of_this_machine, refusal
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -18,6 +16,7 @@ from chaosbandit.toxiproxy.server.listening import (
     resolve,
     split_address,
 )
+from tests.starved import starved
 
 
 @pytest.mark.parametrize(
@@ -82,17 +81,12 @@ def test_binds_and_says_where() -> None:
 
 
 WITHOUT_DESCRIPTORS = """
-import asyncio, os, resource, socket
+import socket
 from chaosbandit.toxiproxy.server.listening import Address, AddressError, listening_socket, resolve
 
 async def main():
     await asyncio.to_thread(int)  # what the loop needs itself
-    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-    try:
-        while True:
-            os.open(os.devnull, os.O_RDONLY)
-    except OSError:
-        pass
+    use_up_descriptors()
     try:
         await resolve("localhost:80")
     except AddressError as error:
@@ -107,9 +101,7 @@ asyncio.run(main())
 
 
 def test_running_out_of_descriptors_is_said_to_be_that() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60
-    )
+    ended = starved(WITHOUT_DESCRIPTORS)
     assert ended.stdout.splitlines() == [
         "lookup localhost: too many open files",
         "127.0.0.1:0: socket: too many open files",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chaosbandit.toxiproxy.server import reading
+from chaosbandit.toxiproxy.server import request_reading
 from chaosbandit.toxiproxy.server.http import running
 from tests.servers import connection, running_server
 
@@ -36,15 +36,15 @@ async def _drip(data: bytes, pause_s: float) -> bytes:
     "data", [b"A" * 200, HEAD + b"X: " + b"a" * 200, HEAD + b"Content-Length: 200\r\n\r\n["]
 )
 def test_a_request_has_one_time_limit(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "REQUEST_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(reading, "IDLE_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(request_reading, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(request_reading, "IDLE_TIMEOUT_S", PATIENCE_S)
     said = asyncio.run(_drip(data, 0.004))
     assert said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert said.endswith(b"the request did not come to its end within 0.3 s\n")
 
 
 def test_between_requests_it_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "REQUEST_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(request_reading, "REQUEST_TIMEOUT_S", 0.1)
 
     async def ask() -> bytes:
         async with running() as place, connection(*place) as (reader, writer):
@@ -58,7 +58,7 @@ def test_between_requests_it_waits_longer(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_silence_between_requests_ends_silently(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "IDLE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(request_reading, "IDLE_TIMEOUT_S", 0.1)
     assert asyncio.run(_drip(b"", 0.0)) == b""
 
 
@@ -92,12 +92,12 @@ def _padded(n_bytes: int) -> bytes:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_takes_a_body_of_1_mib(toxiproxy_url: str, chunked: bool) -> None:
-    largest = _padded(reading.LARGEST_BODY_BYTES)
+    largest = _padded(request_reading.LARGEST_BODY_BYTES)
     assert _post(toxiproxy_url, largest, chunked=chunked) == (201, b'{"proxies":null}')
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("n_bytes", [reading.LARGEST_BODY_BYTES + 1, 3_000_000])
+@pytest.mark.parametrize("n_bytes", [request_reading.LARGEST_BODY_BYTES + 1, 3_000_000])
 def test_refuses_a_larger_body(n_bytes: int, chunked: bool) -> None:
     with running_server("embedded") as url:
         wanted = (413, b"a body may have 1048576 bytes at most\n")

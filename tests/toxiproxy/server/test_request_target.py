@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaosbandit.toxiproxy.server.targets import Target, read_target
+from chaosbandit.toxiproxy.server.request_target import Target, read_target
 
 
 @pytest.mark.parametrize(
