@@ -43,22 +43,20 @@ def plan(
     end, what to change when too many end without an answer, and what each change costs. Nothing is
     sent or connected to.
     """
-    import os
-
+    from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.output import show, telling
 
     with telling(as_json):
-        from chaosbandit.scenario import load
-
-        loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+        loaded = load_hiding(scenario)  # a wrong file is told before the rest is imported
         asked = gates_alone(loaded.scenario) if gate else loaded.scenario
 
         from chaosbandit.cli.interrupts import unwind_from_now_on
+        from chaosbandit.hidden import masked_record
         from chaosbandit.plan.outcome import to_json
         from chaosbandit.plan.text import to_text
 
         unwind_from_now_on()  # so that Ctrl-C takes the processes along
-        found = _planned(asked, campaigns, seed)
+        found = masked_record(_planned(asked, campaigns, seed))
     show(to_json(found) if as_json else to_text(found), as_json=as_json)
 
 
