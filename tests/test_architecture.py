@@ -27,8 +27,8 @@ CORE = [
     "series", "weighing", "events", "campaign", "climb", "steady", "judge", "monotone",
     "confirmation", "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
 ]  # fmt: skip
-# Of nobody in particular: what may not be shown.
-TEXTS = {"hidden"}
+# Of nobody in particular: what may not be shown, and what others say.
+TEXTS = {"hidden", "strangers"}
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
 PORTS = {"core", "faults", "ports", "errors", "_version", "__version__", *TEXTS}
 MAY_IMPORT = {
