@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files clean-venv
+.PHONY: demo test test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -17,14 +17,19 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 demo: $(STAMP)   ## the main job on real traffic: finds the sample storefront's breaking point
 	@$(BIN)/chaosbandit demo $(ARGS)
 
-test: $(STAMP)   ## all tests; uses the real Toxiproxy too where it is found
-	$(BIN)/python -m pytest -n 2 -m "not e2e" $(ARGS)
-	$(BIN)/python -m pytest -m e2e $(ARGS)
+test: $(STAMP)   ## the tests of every change, among them one or more on every real part
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not matrix" $(ARGS)
+	$(BIN)/python -m pytest -m "e2e and not matrix" $(ARGS)
 
-check: $(STAMP)  ## style and types
+test-real: $(STAMP)   ## the rest: all on the real Toxiproxy too, and every fault
+	$(BIN)/python -m pytest -n 2 -m "not e2e and matrix" $(ARGS)
+	$(BIN)/python -m pytest -m "e2e and matrix" $(ARGS)
+
+check: $(STAMP)  ## style, types and what nothing uses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
@@ -59,6 +64,9 @@ bench-answers: $(STAMP)  ## are answers right on real services? (an hour: --seed
 
 bench-files: $(STAMP)  ## 10 000 generated scenario files: refused or read, in bounded time and memory
 	$(BIN)/python benchmarks/scenario_files.py $(ARGS)
+
+bench-forecast: $(STAMP)  ## does `plan` foresee what the engine spends? (many minutes; ARGS='--families cliff --runs 12')
+	$(BIN)/python benchmarks/forecast.py $(ARGS)
 
 clean-venv:
 	rm -rf $(VENV)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from tests.servers import Kind, real_server_path, running_server
+from tests.tiers import mark
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Sort them into tiers."""
+    mark(items)
 
 
 @pytest.fixture(params=["embedded", "real"])

@@ -44,19 +44,6 @@ async def serving(converse: Converse) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def echo_upstream() -> AsyncIterator[str]:
-    """A server that returns every line; yields its `host:port`."""
-
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
-
-    async with serving(echo) as address:
-        yield address
-
-
-@asynccontextmanager
 async def fake_api(answer: Answer, drip_s: float = 0.0) -> AsyncIterator[str]:
     """Serve `answer` on a free port, one request a connection; yields the URL."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import os
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,20 @@ def running_server(kind: Kind, *arguments: str) -> Iterator[str]:
         yield url
     finally:
         _end(process)
+
+
+@contextlib.asynccontextmanager
+async def connection(
+    host: str, port: int, **options: int
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection of the running loop, closed whatever happens to it."""
+    reader, writer = await asyncio.open_connection(host, port, **options)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def _start_embedded(arguments: tuple[str, ...]) -> tuple[subprocess.Popen[str], str]:

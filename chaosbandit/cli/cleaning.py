@@ -116,12 +116,14 @@ def clean(
     import time
 
     from chaosbandit.cleaning.clean import clean as clean_faults
+    from chaosbandit.cli.home import need_home
     from chaosbandit.cli.interrupts import unwind_from_now_on
     from chaosbandit.cli.output import show, telling
     from chaosbandit.cli.targets import server_url
     from chaosbandit.errors import Exit
 
     with telling(as_json):
+        need_home()
         servers = tuple(map(server_url, toxiproxy or ()))
         faults = _ledger(ledger)
         if watch:

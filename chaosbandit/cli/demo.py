@@ -43,12 +43,14 @@ def demo(
     """
     import os
 
+    from chaosbandit.cli.home import need_home
     from chaosbandit.cli.output import telling
     from chaosbandit.cli.targets import host_of, refuse_unmeant, server_named
     from chaosbandit.core.scenario import EMBEDDED
     from chaosbandit.errors import UsageError
 
     with telling(as_json):
+        need_home()
         if crash and prove:
             raise UsageError("found --crash and --prove, wanted one of them; run demo twice")
         from chaosbandit.scenario.project import rules_for

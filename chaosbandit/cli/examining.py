@@ -56,9 +56,11 @@ def doctor(
     import shutil
     import sys
 
+    from chaosbandit.cli.home import need_home
     from chaosbandit.cli.output import show, telling
 
     with telling(as_json):
+        need_home()
         subject = _subject(scenario, toxiproxy or [], yes=yes)
 
         from chaosbandit.cli.interrupts import InterruptedRunError, interruptible

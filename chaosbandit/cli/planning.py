@@ -11,14 +11,16 @@ import typer
 from chaosbandit.cli.gates import Gate, gates_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from chaosbandit.core.scenario import Scenario
     from chaosbandit.plan.campaigns import Cost
     from chaosbandit.plan.outcome import Plan
+    from chaosbandit.plan.pace import Pace
 
-CAMPAIGNS = 500
-_EVERY_S = 10.0  # between lines where no bar can be drawn
+_EVERY_S = 5.0  # between lines where no bar can be drawn
+_ANEW_S = 2.0  # between tables of what is known so far
+_WHAT = "simulating campaigns"
 
 
 def plan(
@@ -26,8 +28,15 @@ def plan(
         Path, typer.Argument(metavar="FILE", help="Scenario file (YAML).", show_default=False)
     ],
     campaigns: Annotated[
-        int, typer.Option(metavar="N", help="Campaigns to simulate.", min=20, max=100_000)
-    ] = CAMPAIGNS,
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Campaigns to simulate, however long that takes.",
+            show_default="as many as some 15 s allow",
+            min=20,
+            max=100_000,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the simulation.", min=0, max=2**63 - 1)
     ] = 0,
@@ -40,9 +49,13 @@ def plan(
 
     Simulates campaigns of the scenario against services that may stand behind it: how many
     requests and minutes, how many bad requests and which share of the error budget, how runs will
-    end, what to change when too many end without an answer, and what each change costs. Nothing is
-    sent or connected to.
+    end, what to change when too many end without an answer, and what each change costs, each with
+    how well so few campaigns know it. Nothing is sent or connected to.
     """
+    import time
+
+    began_s = time.monotonic()
+
     from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.output import show, telling
 
@@ -53,55 +66,83 @@ def plan(
         from chaosbandit.cli.interrupts import unwind_from_now_on
         from chaosbandit.hidden import masked_record
         from chaosbandit.plan.outcome import to_json
+        from chaosbandit.plan.pace import Pace
         from chaosbandit.plan.text import to_text
 
         unwind_from_now_on()  # so that Ctrl-C takes the processes along
-        found = masked_record(_planned(asked, campaigns, seed))
+        pace = Pace(lambda: time.monotonic() - began_s, campaigns)
+        found = masked_record(_planned(asked, seed, pace, _Bar(showing=not as_json)))
     show(to_json(found) if as_json else to_text(found), as_json=as_json)
 
 
-def _planned(scenario: Scenario, campaigns: int, seed: int) -> Plan:
+def _planned(scenario: Scenario, seed: int, pace: Pace, bar: _Bar) -> Plan:
     """Simulate on all processors, first all campaigns, then what could help where it is needed."""
-    from functools import partial
-
     from chaosbandit.plan.advice import advised
     from chaosbandit.plan.outcome import plan_of
+    from chaosbandit.plan.pace import FIRST_LEAST
+    from chaosbandit.plan.text import so_far
     from chaosbandit.plan.workers import Workers
 
-    with _Bar() as bar, Workers() as workers:
+    with bar, Workers() as workers:
 
-        def run(asked: Scenario, numbers: Sequence[int], what: str) -> list[Cost]:
-            bar.begin(what, len(numbers))
-            return workers.run(asked, seed, numbers, bar.step)
+        def more(costs: Sequence[Cost]) -> bool:
+            going_on = pace.more(costs)
+            bar.step(pace.done, pace.simulated)
+            if len(costs) >= FIRST_LEAST and pace.first and bar.due:
+                bar.show(so_far(plan_of(scenario, seed, costs)))
+            return going_on
 
-        costs = run(scenario, range(campaigns), "simulating campaigns")
-        first = plan_of(scenario, seed, costs)
-        return advised(first, scenario, costs, partial(run, what="looking for what helps"))
+        def look_on(costs: Sequence[Cost]) -> bool:
+            going_on = pace.look_on(costs)
+            bar.step(pace.done, pace.simulated)
+            return going_on
+
+        def look(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
+            pace.look()
+            return workers.run(changed, seed, numbers, look_on)
+
+        costs = workers.run(scenario, seed, pace.numbers, more)
+        return advised(plan_of(scenario, seed, costs), scenario, costs, look)
 
 
 class _Bar:
-    """Progress on stderr: a bar on a terminal that can redraw, else a line now and then."""
+    """Progress on stderr, which never goes back: a bar where one can be drawn, else lines.
 
-    def __init__(self) -> None:
+    What is known so far stands above the bar, and is renewed; among lines it is said once.
+    """
+
+    def __init__(self, *, showing: bool) -> None:
         import sys
+        import time
 
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich.console import RenderableType
+        from rich.progress import BarColumn, Progress, TaskProgressColumn
+        from rich.text import Text
 
         from chaosbandit.report.live import console_on
 
         console = console_on(sys.stderr)
         self._drawn = sys.stderr.isatty() and not console.is_dumb_terminal
-        self._bar = Progress(
+        self._showing, self._shown, self._shown_s = showing, "", 0.0
+        self._said_s = time.monotonic()
+        above = self
+
+        class Shown(Progress):
+            def get_renderables(self) -> Iterator[RenderableType]:
+                if above._shown:
+                    yield Text(above._shown)
+                yield from super().get_renderables()
+
+        self._bar = Shown(
             "{task.description}",
             BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            TaskProgressColumn(),
             console=console,
             transient=True,
             redirect_stdout=False,
             disable=not self._drawn,
         )
-        self._what, self._total, self._done, self._said_s = "", 0, 0, 0.0
+        self._task = self._bar.add_task(_WHAT, total=1.0)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -115,23 +156,29 @@ class _Bar:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, what: str, total: int) -> None:
-        """So many campaigns follow."""
+    @property
+    def due(self) -> bool:
+        """Whether what is known so far is to be shown, or shown anew."""
         import time
 
-        self._what, self._total, self._done, self._said_s = what, total, 0, time.monotonic()
-        for task in self._bar.task_ids:
-            self._bar.remove_task(task)
-        self._bar.add_task(what, total=total)
+        if not self._shown or not self._drawn:
+            return self._showing and not self._shown
+        return time.monotonic() - self._shown_s >= _ANEW_S
 
-    def step(self) -> None:
-        """One of them is done."""
+    def show(self, text: str) -> None:
+        """What is known so far."""
         import time
 
-        self._done += 1
-        for task in self._bar.task_ids:
-            self._bar.advance(task)
+        self._shown, self._shown_s = text, time.monotonic()
+        if not self._drawn:
+            typer.echo(text, err=True)
+
+    def step(self, done: float, campaigns: int) -> None:
+        """So much of all is done, and so many campaigns are simulated."""
+        import time
+
+        self._bar.update(self._task, completed=done, description=f"{_WHAT}: {campaigns:,}")
         now_s = time.monotonic()
         if not self._drawn and now_s - self._said_s >= _EVERY_S:
             self._said_s = now_s
-            typer.echo(f"{self._what}: {self._done} of {self._total}", err=True)
+            typer.echo(f"{_WHAT}: {campaigns:,} ({done:.0%})", err=True)

@@ -66,11 +66,13 @@ def run(
     import os
     from dataclasses import replace
 
+    from chaosbandit.cli.home import need_home
     from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.output import telling
     from chaosbandit.cli.targets import server_named
 
     with telling(as_json):
+        need_home()
         from chaosbandit.scenario.project import rules_for
 
         loaded = load_hiding(scenario)  # a wrong file is told before the rest is imported

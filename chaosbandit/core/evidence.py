@@ -325,8 +325,14 @@ class Certificate:
 
     def missing_held(self, arm: int) -> float:
         """What a new held decision at `arm` must gain to claim it, its own share included."""
-        need = self._closed.staked(arm).lacking(arm)
-        return max(need, OWN_EVIDENCE - self.own_held(arm), 0.0)
+        if arm not in self._needed:
+            self._needed[arm] = self._closed.staked(arm).lacking(arm)
+        return max(self._needed[arm], OWN_EVIDENCE - self.own_held(arm), 0.0)
+
+    @cached_property
+    def _needed(self) -> dict[int, float]:
+        """Of `missing_held`, by the arms that were asked about."""
+        return {}
 
     def missing_broke(self, arm: int) -> float:
         """Evidence still missing to claim that `arm` broke, its own share included."""

@@ -117,7 +117,7 @@ def _delivered(campaign: Campaign, exposure: Exposure) -> Validity:
     if found is None:
         return Validity(True)
     if found.how is Misdelivered.CLOSED:
-        last = next(c.outcome for c in reversed(checks) if c.outcome is not Outcome.RESPONSE)
+        last = next(c.told for c in reversed(checks) if c.outcome is not Outcome.RESPONSE)
         why = f"{failed} of {len(checks)} checks failed ({last}): the path is closed, not slow"
         return Validity(False, why)
     text, arrived = ladder.text, max(0.0, found.delivered or 0.0)

@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     CONNECT_ERROR = "connect-error"
     TRANSPORT_ERROR = "transport-error"
+    NO_HTTP = "no-http"  # an answer came, which HTTP clients refuse
     OVERLOAD = "overload"  # ours: the prober could not send it; never scored against the target
 
 
@@ -125,6 +126,14 @@ class Sample:
     status: int | None = None
     bad: tuple[bool, ...] = ()  # per SLO; scored once, when it arrives
     bad_since_sent: tuple[bool, ...] = ()  # the same without our own lag, which proves no "broke"
+    why: str = ""  # what of the answer was refused, or how it was lost
+
+    @property
+    def told(self) -> str:
+        """`503`, `timeout`, `no-http: Too many headers received`."""
+        if self.outcome is Outcome.RESPONSE:
+            return str(self.status)
+        return f"{self.outcome}: {self.why}" if self.why else str(self.outcome)
 
     @property
     def lag_s(self) -> float:

@@ -148,8 +148,17 @@ class Belief:
 
     def mean_given(self, arm: int, low: int, high: int | None = None) -> float:
         """Mean bad ratio at an arm given low <= crossing < high (None: no upper bound)."""
-        ratios = _table(self.shapes, arm).ratio[low:high]
-        return float((self._weights[low:high] * ratios).sum() / self._mass[low:high].sum())
+        asked = (arm, low, high)
+        if asked not in self._means:
+            ratios = _table(self.shapes, arm).ratio[low:high]
+            weighted = (self._weights[low:high] * ratios).sum()
+            self._means[asked] = float(weighted / self._mass[low:high].sum())
+        return self._means[asked]
+
+    @cached_property
+    def _means(self) -> dict[tuple[int, int, int | None], float]:
+        """`mean_given` of what was asked: a decision prices the same arms many times."""
+        return {}
 
     @cached_property
     def cumulative(self) -> Floats:
@@ -175,7 +184,8 @@ class Belief:
         if self.bad:
             told += np.float32(self.bad) * table.log_bad
         told -= told.max()
-        weights = self.log_weights + np.maximum(told, np.float32(-_MOST_TOLD))
+        weights = np.maximum(told, np.float32(-_MOST_TOLD), out=told)
+        weights += self.log_weights
         weights -= weights.max()
         return np.maximum(weights, np.float32(-_DEEPEST), out=weights)
 

@@ -85,4 +85,5 @@ def scored(slos: tuple[SLO, ...], sample: Sample) -> Sample:
         sample.status,
         bad,
         since_sent,
+        sample.why,
     )

@@ -204,15 +204,14 @@ def _any_bad(samples: Sequence[Sample]) -> int:
 
 def _all_alike(samples: Sequence[Sample]) -> str:
     """` (all connect-error)`: a target that is gone is told from one that is slow to recover."""
-    outcomes = {sample.outcome for sample in samples}
-    alike = len(outcomes) == 1 and Outcome.RESPONSE not in outcomes
-    return f" (all {outcomes.pop()})" if alike else ""
+    seen = {sample.told for sample in samples}
+    alike = len(seen) == 1 and all(sample.outcome is not Outcome.RESPONSE for sample in samples)
+    return f" (all {seen.pop()})" if alike else ""
 
 
 def _example(slo: int, samples: Sequence[Sample]) -> str:
     """One bad sample in words, so that the operator sees what kind of bad it was."""
     for sample in samples:
         if sample.bad[slo]:
-            status = sample.status if sample.status is not None else sample.outcome.value
-            return f"; for example {status} after {sample.latency_s * 1000:.0f} ms"
+            return f"; for example {sample.told} after {sample.latency_s * 1000:.0f} ms"
     return ""

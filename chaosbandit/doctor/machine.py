@@ -6,11 +6,9 @@ It touches no server. In the folders it writes one file of its own and removes i
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import platform
 import re
-import resource
 import shutil
 import statistics
 import tempfile
@@ -21,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 from chaosbandit._version import __version__
-from chaosbandit.core.scenario import Traffic
+from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.doctor import open_files
 from chaosbandit.doctor.asking import in_thread
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
 from chaosbandit.doctor.load import eased, is_busy
@@ -32,11 +31,9 @@ from chaosbandit.safety.durable import remove_durably, write_durably
 from chaosbandit.safety.files import make_private
 from chaosbandit.safety.guard import TTL_S
 from chaosbandit.safety.watchdog_link import WatchdogLink
-from chaosbandit.traffic.prober import MAX_IN_FLIGHT
 
 SLOW_DISK_S = 0.050
 LEAST_FREE_BYTES = 100_000_000
-SPARE_FILES = 64  # what a run has open besides its requests
 DISK_S = 4.0
 LOOK_S = 2.0  # longest for seeing whether the machine is busy
 WATCHDOG_START_S = 5.0
@@ -55,7 +52,8 @@ async def findings(subject: Subject) -> list[Finding]:
         in_thread(watchdog, WATCHDOG_START_S + WATCHDOG_ACK_S + 1.0),
     )
     packages, ledger, journals, watched = found
-    return [packages, ledger, journals, open_files(traffic), watched]
+    files = open_files.findings(traffic, embedded=EMBEDDED in subject.servers)
+    return [packages, ledger, journals, *files, watched]
 
 
 def versions() -> Finding:
@@ -119,23 +117,6 @@ def private_folder(check: str, directory: Path) -> Finding:
             found, _, do = str(error).partition(": ")
             return fail(check, found, "a folder that only this user writes to", do or _PLACE)
     return folder(check, directory)
-
-
-def open_files(traffic: Traffic | None, limit: int | None = None) -> Finding:
-    """Whether all requests that may be in flight at once can have a connection each."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
-    if soft == resource.RLIM_INFINITY:
-        return ok("open files", "no limit")
-    if traffic is None:
-        return ok("open files", f"at most {soft:,}")
-    wanted = SPARE_FILES + sum(
-        min(math.ceil(traffic.rate_per_s * share * traffic.timeout_s), MAX_IN_FLIGHT)
-        for share in (1.0, traffic.control_share)
-    )
-    why = f"{wanted:,} for traffic.rate x traffic.timeout"
-    if soft < wanted:
-        return fail("open files", f"at most {soft:,}", why, f"raise it: `ulimit -n {wanted}`")
-    return ok("open files", f"at most {soft:,}, a run needs up to {wanted:,}")
 
 
 def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from chaosbandit.doctor.asking import in_thread
-from chaosbandit.errors import TargetError
+from chaosbandit.errors import HarnessError
 from chaosbandit.faults.steps import proxy_path
 from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
@@ -119,7 +119,7 @@ async def _unanswered(url: str, error: UnansweredError, deadline_s: float) -> Se
     """Why there was no answer: nobody there, a silent server, or one of another protocol."""
     try:
         await reachable(url, deadline_s)
-    except TargetError as found:
+    except HarnessError as found:
         return ServerAnswer(url, problem=str(found))
     if isinstance(error.__cause__, TimeoutError):
         return ServerAnswer(url, is_silent=True)

@@ -19,7 +19,7 @@ from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLO
 from chaosbandit.doctor.findings import Finding, Level, fail, note, ok, told_by, warn
 from chaosbandit.doctor.subject import Subject
-from chaosbandit.errors import TargetError
+from chaosbandit.errors import HarnessError
 from chaosbandit.ports import Signal
 from chaosbandit.report.phrases import duration
 from chaosbandit.traffic.clock import SystemClock
@@ -31,11 +31,14 @@ RATE_PER_S = 10.0  # each, or the scenario's own if that is lower
 LONGEST_S = 3.0  # of sending
 CONNECT_S = 2.5
 ANSWER_S = 4.0  # longest wait for one answer, where the scenario does not say less
+_KINDS = 3  # of failures that are told
 UNLIKELY = 0.05  # a result this rare under the objective is no chance
 IMPOSSIBLE = 1e-5
 SAFE_METHODS = ("GET", "HEAD")
 SILENT = "it takes connections and answers nothing, so it hangs or is frozen: restart it"
+ODD = "mend what it sends: such an answer HTTP clients refuse, and proxies on the way may"
 BROKEN = "mend the target, or loosen the SLO in the scenario if it is meant to be like that"
+SHORT = "raise `ulimit -n`, or end what holds them"
 CHANCE = "look at it in a run"
 MAY_BE_THE_PATH = frozenset({SILENT, BROKEN, CHANCE})  # advice that a healthy path is needed for
 _OURS = {
@@ -98,15 +101,19 @@ def goals_of(scenario: Scenario) -> list[Goal]:
 
 def judged(check: str, url: str, samples: Sequence[Sample], slos: Sequence[SLO]) -> Finding:
     """What twenty requests tell of steady state; the SLOs are the scenario's own."""
+    unsent = sum(sample.outcome is Outcome.OVERLOAD for sample in samples)
+    if unsent:
+        found = f"{url}: {unsent} of {len(samples)} requests could not be sent from this machine"
+        return fail(check, found, "file descriptors and local ports left for them", SHORT)
     answered = [sample for sample in samples if sample.outcome is Outcome.RESPONSE]
-    lost = Counter(str(s.outcome) for s in samples if s.outcome is not Outcome.RESPONSE)
+    lost = Counter(s.told for s in samples if s.outcome is not Outcome.RESPONSE)
     if not answered:
-        what = ", ".join(f"{number} {name}" for name, number in lost.items())
+        what = "; ".join(f"{number} {name}" for name, number in lost.most_common(_KINDS))
         return fail(
             check,
             f"{url} answered none of {len(samples)} requests ({what})",
             "answers",
-            SILENT,
+            ODD if any(sample.outcome is Outcome.NO_HTTP for sample in samples) else SILENT,
         )
     statuses = Counter(sample.status or 0 for sample in answered)
     for status, (what, do) in _OURS.items():
@@ -151,7 +158,7 @@ def at_least(bad: int, n: int, ratio: float) -> float:
 async def _refused(goal: Goal) -> Finding | None:
     try:
         await reachable(goal.url.replace("{n}", "0"), CONNECT_S)
-    except TargetError as error:
+    except HarnessError as error:
         return told_by(goal.check, str(error), Level.FAIL)
     return None
 

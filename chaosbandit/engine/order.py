@@ -59,10 +59,6 @@ class SendOrder(Generic[Ticket]):
         """Sent on this route and not yet released."""
         return len(self._sent.get(route, ()))
 
-    def in_flight(self, route: Route) -> int:
-        """Sent on this route and without an outcome."""
-        return sum(seq not in self._done for seq in self._sent.get(route, ()))
-
     def rest(self) -> list[tuple[Ticket, Sample]]:
         """Let go of finished samples held back when a stream was cut, in order of intended start;
         what stays unresolved has no outcome."""

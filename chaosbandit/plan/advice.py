@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from chaosbandit.core import guardrail
 from chaosbandit.core.scenario import BRACKET, GATE, Scenario
 from chaosbandit.plan.campaigns import Cost
+from chaosbandit.plan.intervals import of_share
 from chaosbandit.plan.outcome import MOST, Advice, Plan, Price, quantile
 
 Run = Callable[[Scenario, Sequence[int]], list[Cost]]
-"""Simulates campaigns of a scenario by their numbers."""
+"""Simulates campaigns of a scenario by their numbers, or the first of them."""
 
 LOOKED_AT = 24  # campaigns that are simulated again for a change
 LIFTED = 5.0  # times search.max_duration and search.max_samples; the budget is lifted altogether
@@ -45,13 +46,21 @@ class Again:
     run: Run
 
     def with_(self, changed: Scenario) -> list[Cost]:
-        """The same campaigns of a changed scenario."""
+        """The same campaigns of a changed scenario, or the first of them."""
         return self.run(changed, [cost.number for cost in self.unanswered])
 
     def advice(self, changes: dict[str, str], then: Sequence[Price], answered: int) -> Advice:
-        """A change after which so many of them are answered, each at its price."""
-        share = _overall(self.plan, answered / len(self.unanswered))
-        return Advice(changes, share, mean_price(then), mean_price(map(price, self.unanswered)))
+        """A change after which so many of the first ones are answered, each at its price."""
+        now = self.unanswered[: len(then)]
+        low, high = of_share(answered, len(then))
+        return Advice(
+            changes,
+            _overall(self.plan, answered / len(then)),
+            mean_price(then),
+            mean_price(map(price, now)),
+            len(then),
+            (_overall(self.plan, low), _overall(self.plan, high)),
+        )
 
 
 def advised(plan: Plan, scenario: Scenario, costs: Sequence[Cost], run: Run) -> Plan:
@@ -96,13 +105,12 @@ def _alternatives(scenario: Scenario, costs: Sequence[Cost], run: Run) -> Iterat
     if search.block is not None and search.block > 1:
         single = replace(scenario, search=replace(search, block=1))
         choices.append(({"search.block": "1"}, single))
-    now = mean_price(map(price, some))
     for changes, changed in choices:
         then = run(changed, [cost.number for cost in some])
-        answered = sum(cost.answered for cost in then) / len(then)
-        cheaper = mean_price(map(price, then))
+        answered, n = sum(cost.answered for cost in then), len(then)
+        cheaper, now = mean_price(map(price, then)), mean_price(map(price, some[:n]))
         if cheaper.requests < now.requests:
-            yield Advice(changes, answered, cheaper, now)
+            yield Advice(changes, answered / n, cheaper, now, n, of_share(answered, n))
 
 
 def lifted(scenario: Scenario) -> Scenario:

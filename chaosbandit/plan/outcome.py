@@ -17,6 +17,7 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Cause, GateOutcome
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.plan.campaigns import Cost, Found, harshest
+from chaosbandit.plan.intervals import Between, of_mean, of_quantile, of_share
 
 SCHEMA = 1
 MOST = 0.9  # of the runs: what `p90` and the advice speak of
@@ -29,6 +30,9 @@ class Spread:
     mean: float
     median: float
     p90: float  # nine of ten campaigns have at most this
+    mean_between: Between = (0.0, None)  # 95 % intervals, as there are only so many campaigns
+    median_between: Between = (0.0, None)
+    p90_between: Between = (0.0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class Advice:
     answered: float
     price: Price
     instead_of: Price
+    campaigns: int  # that were simulated once more
+    answered_between: tuple[float, float]  # 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,7 @@ class Plan:
     budgets: tuple[BudgetPlan, ...]
     answered: float  # share: a bracket, or the breaking point is beyond an end, on every ladder
     inconclusive: float  # the others
+    inconclusive_between: tuple[float, float]  # 95 % interval
     stopped_by: StoppedBy
     ladders: tuple[LadderPlan, ...]
     max_duration_s: float  # of the scenario
@@ -151,6 +158,7 @@ def plan_of(scenario: Scenario, seed: int, costs: Sequence[Cost]) -> Plan:
         budgets=tuple(_budget(scenario, costs, s) for s in range(len(scenario.slos))),
         answered=share(costs, lambda cost: cost.answered),
         inconclusive=share(costs, lambda cost: not cost.answered),
+        inconclusive_between=of_share(sum(not cost.answered for cost in costs), len(costs)),
         stopped_by=_stopped_by(costs),
         ladders=tuple(
             _ladder(scenario, ladder, costs, i) for i, ladder in enumerate(scenario.ladders)
@@ -174,8 +182,15 @@ def share(costs: Sequence[Cost], true: Callable[[Cost], bool]) -> float:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean, and the smallest values that half and nine of ten do not exceed."""
-    return Spread(sum(values) / len(values), quantile(values, 0.5), quantile(values, MOST))
+    """Mean, the smallest values that half and nine of ten do not exceed, and their intervals."""
+    return Spread(
+        sum(values) / len(values),
+        quantile(values, 0.5),
+        quantile(values, MOST),
+        of_mean(values),
+        of_quantile(values, 0.5),
+        of_quantile(values, MOST),
+    )
 
 
 def quantile(values: Sequence[float], q: float) -> float:

@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 from chaosbandit.core.scenario import GATE
+from chaosbandit.plan.intervals import Between
 from chaosbandit.plan.outcome import MOST, Advice, GatePlan, LadderPlan, Plan, Price, Spread
-from chaosbandit.report.phrases import count, duration, plural, share, window
+from chaosbandit.report.phrases import about, count, duration, plural, share, spanned, window
 
 WIDTH = 100
 _LIMITS = {
@@ -31,6 +32,14 @@ def to_text(plan: Plan) -> str:
     return "\n".join(parts) + "\n"
 
 
+def so_far(plan: Plan) -> str:
+    """The same before all is simulated: no alternatives, no advice."""
+    campaigns = plural(plan.campaigns, "simulated campaign")
+    head = f"So far, after {campaigns}: {headline(plan)}"
+    parts = [textwrap.fill(head, WIDTH), "", *_table(plan), "", *_found(plan)]
+    return "\n".join(parts) + "\n"
+
+
 def headline(plan: Plan) -> str:
     """What to expect, in a sentence."""
     worst = max(plan.budgets, key=lambda budget: budget.window_share.mean)
@@ -41,7 +50,8 @@ def headline(plan: Plan) -> str:
         f"{_whole(plan.bad_requests.mean)} bad {_requests(plan.bad_requests.mean)} "
         f"(90 %: at most {_whole(plan.bad_requests.p90)}), "
         f"{share(worst.window_share.mean)} of the {window(worst.window_s)} error budget{whose}; "
-        f"{_runs(plan.inconclusive)} of runs end without an answer."
+        f"{_runs(plan.inconclusive)} of runs ({_runs_between(plan.inconclusive_between)}) "
+        "end without an answer."
     )
 
 
@@ -62,6 +72,10 @@ def _runs(fraction: float) -> str:
     return f"{fraction * 100:.0f} %"
 
 
+def _runs_between(between: tuple[float, float]) -> str:
+    return spanned(*map(_runs, between))
+
+
 def _requests(number: float) -> str:
     return "request" if round(number) == 1 else "requests"
 
@@ -72,33 +86,52 @@ def _whole(number: float) -> str:
 
 # --- the table ------------------------------------------------------------------------------------
 
-Row = tuple[str, str, str, str, str]
+Row = tuple[str, str, str, str]
 
 
 def _table(plan: Plan) -> list[str]:
-    """Columns under their heads; what is measured and its limit to the left, numbers right."""
-    rows = [("", "expected", "half of runs", "90 % of runs", "limit"), *_rows(plan)]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    """Columns under their heads; what is measured to the left, numbers right."""
+    rows = [("", "expected", "half of runs", "90 % of runs"), *_rows(plan)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return [
         f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
-        f"{row[3]:>{widths[3]}}   {row[4]}".rstrip()
+        f"{row[3]:>{widths[3]}}".rstrip()
         for row in rows
     ]
 
 
 def _rows(plan: Plan) -> Iterator[Row]:
-    limit = f"{duration(plan.max_duration_s)}, search.max_duration"
-    yield _row("time", plan.duration_s, duration, limit)
-    yield _row("requests, all routes", plan.requests, _whole)
-    yield _row("requests to the canary", plan.canary_requests, _whole)
-    yield _row("exposures", plan.exposures, _whole)
+    limit = f"of {duration(plan.max_duration_s)}, search.max_duration"
+    yield from _known("time", plan.duration_s, duration, _about, limit)
+    yield from _known("requests, all routes", plan.requests, _whole, about)
+    yield from _known("requests to the canary", plan.canary_requests, _whole, about)
+    yield from _known("exposures", plan.exposures, _whole, about)
     for budget in plan.budgets:
-        yield _row(f"bad for {budget.slo}", budget.bad, _whole, f"{budget.allowed:,}, budget.spend")
+        limit = f"of {budget.allowed:,}, budget.spend"
+        yield from _known(f"bad for {budget.slo}", budget.bad, _whole, about, limit)
         yield _row(f"  of its {window(budget.window_s)} budget", budget.window_share, share)
 
 
-def _row(name: str, spread: Spread, say: Callable[[float], str], limit: str = "") -> Row:
-    return name, say(spread.mean), say(spread.median), say(spread.p90), limit
+def _row(name: str, spread: Spread, say: Callable[[float], str]) -> Row:
+    return name, say(spread.mean), say(spread.median), say(spread.p90)
+
+
+def _known(
+    name: str,
+    spread: Spread,
+    say: Callable[[float], str],
+    roughly: Callable[[float], str],
+    limit: str = "",
+) -> Iterator[Row]:
+    """The figures; under them the limit, and how well so many campaigns know them."""
+    yield _row(name, spread, say)
+    mean, p90 = (_between(each, roughly) for each in (spread.mean_between, spread.p90_between))
+    yield f"  {limit}", mean, "", p90
+
+
+def _between(between: Between, say: Callable[[float], str]) -> str:
+    low, high = between
+    return f"(over {say(low)})" if high is None else f"({spanned(say(low), say(high))})"
 
 
 # --- what is found, and advice --------------------------------------------------------------------
@@ -164,7 +197,8 @@ def _alternatives(plan: Plan) -> Iterator[str]:
         )
         yield from textwrap.wrap(
             f"cheaper: {which} costs {_price(each.price)} instead of {_price(each.instead_of)}, "
-            f"and {_runs(each.answered)} of runs end with an answer",
+            f"and {_runs(each.answered)} of runs ({_runs_between(each.answered_between)}) end with "
+            "an answer",
             WIDTH,
             subsequent_indent="  ",
         )
@@ -212,7 +246,8 @@ def _advice(plan: Plan) -> list[str]:
 
 
 def _advised(advice: Advice, width: int) -> Iterator[str]:
-    yield f"  {_changes(advice):<{width}}  then {_runs(advice.answered)} do"
+    between = _runs_between(advice.answered_between)
+    yield f"  {_changes(advice):<{width}}  then {_runs(advice.answered)} ({between}) do"
     yield f"    for {_price(advice.price)} instead of {_price(advice.instead_of)}"
 
 
@@ -222,8 +257,8 @@ def _changes(advice: Advice) -> str:
 
 def _basis(plan: Plan) -> str:
     return (
-        f"From {plural(plan.campaigns, 'simulated campaign')} (seed {plan.seed}) against services "
-        "that break anywhere on the ladder or half a decade beyond it, abruptly or gradually; "
-        "nothing was sent. A service that breaks abruptly costs less than the mean, a gradual one "
-        "more."
+        f"From {plural(plan.campaigns, 'simulated campaign')} (seed {plan.seed}; in brackets 95 % "
+        "intervals) against services that break anywhere on the ladder or half a decade beyond it, "
+        "abruptly or gradually; nothing was sent. A service that breaks abruptly costs less than "
+        "the mean, a gradual one more."
     )

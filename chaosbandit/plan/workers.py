@@ -9,8 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -62,27 +63,33 @@ class Workers:
         scenario: Scenario,
         seed: int,
         numbers: Iterable[int],
-        done: Callable[[], None] = lambda: None,
+        more: Callable[[Sequence[Cost]], bool] = lambda costs: True,
     ) -> list[Cost]:
-        """These campaigns, in order of their numbers whoever simulated them; `done` hears of each.
+        """These campaigns, in the order asked whoever simulated them.
+
+        After each, `more` sees those that are there without a gap and says whether another begins.
+        What has begun is finished, so that it is always the first ones that are there.
 
         Raises:
             HarnessError: a worker died.
         """
-        waiting = iter([Task(scenario, seed, number) for number in numbers])
-        idle, busy, costs = list(self._processes), set[Connection](), list[Cost]()
+        asked = list(numbers)
+        waiting = iter([Task(scenario, seed, number) for number in asked])
+        idle, busy, found = list(self._processes), set[Connection](), dict[int, Cost]()
         while True:
             for pipe, task in zip(tuple(idle), waiting, strict=False):
                 idle.remove(pipe)
                 busy.add(pipe)
                 _tell(pipe, task)
             if not busy:
-                return sorted(costs, key=lambda cost: cost.number)
+                return _without_gap(asked, found)
             for pipe in [each for each in wait(busy) if isinstance(each, Connection)]:
                 busy.remove(pipe)
-                costs.append(_hear(pipe))
+                cost = _hear(pipe)
+                found[cost.number] = cost
                 idle.append(pipe)
-                done()
+                if not more(_without_gap(asked, found)):
+                    waiting = iter(())
 
     def _start_one(self) -> None:
         """One more process, which never sees a Ctrl-C: it inherits the mask, not a handler."""
@@ -122,6 +129,10 @@ def work(pipe: Connection) -> None:
                 pipe.send(error)
     except (EOFError, OSError):  # nobody is there any more
         return
+
+
+def _without_gap(asked: Sequence[int], found: Mapping[int, Cost]) -> list[Cost]:
+    return [found[number] for number in takewhile(found.__contains__, asked)]
 
 
 def _tell(pipe: Connection, task: Task) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from chaosbandit.core.campaign import Campaign, Exposure
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import failed
-from chaosbandit.core.model import Outcome, Route, Sample
+from chaosbandit.core.model import Route, Sample
 from chaosbandit.core.one_ratio import log_e_above
 from chaosbandit.core.steady import BROKEN_LOG_E
 from chaosbandit.report.ages import latest
@@ -54,10 +54,7 @@ def _broken(campaign: Campaign, samples: Sequence[Sample]) -> bool:
 
 def _most_seen(bad: Iterable[Sample]) -> str:
     """`503`, `timeout`: what most bad answers were; a slow one is bad whatever its status."""
-    seen = Counter(
-        str(sample.status) if sample.outcome is Outcome.RESPONSE else str(sample.outcome)
-        for sample in bad
-    )
+    seen = Counter(sample.told for sample in bad)
     return seen.most_common(1)[0][0] if seen else ""
 
 

@@ -138,6 +138,7 @@ def led_to(addresses: Iterable[_Address]) -> Iterator[_Address]:
 
 
 def unmapped(address: _Address) -> _Address:
+    """The IPv4 address in one that is written as IPv6."""
     return getattr(address, "ipv4_mapped", None) or address
 
 

@@ -86,6 +86,7 @@ class Breaker:
     _failed: int = 0
 
     def __call__(self, asked: Asked, drawn: float) -> bool:
+        """Whether this request fails: all do while it is open."""
         if asked.now_s < self.open_until_s:
             return True
         failed = self.failing(asked, drawn)
@@ -110,6 +111,7 @@ class Bursts:
     _left: int = 0
 
     def __call__(self, asked: Asked, drawn: float) -> bool:
+        """Whether this request fails: it begins a burst or is in one."""
         ratio = self.response(asked.severity)
         if asked.severity != self._severity:
             self._severity = asked.severity
@@ -188,6 +190,7 @@ class Pile:
     _newest: deque[bool] = field(default_factory=deque)
 
     def __call__(self, sample: Sample) -> bool:
+        """Whether this one made it enough."""
         if sample.route is Route.CANARY:
             self._newest.append(sample.outcome is not Outcome.RESPONSE)
             if len(self._newest) > self.window:

@@ -22,10 +22,12 @@ class DeadlineSocket(socket.socket):
     give_up_s: float = math.inf
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive within what is left; TimeoutError when nothing is."""
         self.settimeout(left_s(self.give_up_s))
         return super().recv_into(buffer, nbytes, flags)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send within what is left; TimeoutError when nothing is."""
         self.settimeout(left_s(self.give_up_s))
         super().sendall(data, flags)
 
@@ -38,9 +40,11 @@ class Connection(http.client.HTTPConnection):
     kept = False  # it has been idle, so the server may have closed it
 
     def connect(self) -> None:
+        """To the first of the addresses that answers."""
         self.sock = _connected(self.addresses, self.give_up_s)
 
     def set_deadline(self, give_up_s: float) -> None:
+        """The time on the monotonic clock at which all waiting ends."""
         self.give_up_s = give_up_s
         if isinstance(self.sock, DeadlineSocket):
             self.sock.give_up_s = give_up_s
@@ -55,6 +59,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def left_s(give_up_s: float) -> float:
+    """Seconds until then; TimeoutError when there are none."""
     left_s = give_up_s - time.monotonic()
     if left_s <= 0:
         raise TimeoutError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from chaosbandit.toxiproxy.adapter import RefusedError
 from chaosbandit.toxiproxy.calls import UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError
 from chaosbandit.toxiproxy.undo import NotUndoneError, Others, Undone
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})  # of this machine
 
 
 @contextmanager
@@ -33,6 +36,13 @@ def unanswered(url: str, error: UnansweredError) -> str:
     """Why there was no answer, and what to look at."""
     if error.refused:
         return f"Toxiproxy at {url} cannot be reached ({error.why}); is a server running there?"
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _SHORTAGES:
+        return (
+            f"Toxiproxy at {url} was not asked {error.call}: this machine has nothing left to "
+            f"connect with ({cause.strerror}); raise `ulimit -n`, or end what holds file "
+            "descriptors and local ports"
+        )
     return (
         f"Toxiproxy at {url} did not answer {error.call} ({error.why}); it hangs or is frozen, or "
         "something else runs there"
@@ -70,6 +80,7 @@ def of_others(fault: Fault, undone: Undone) -> str | None:
 
 
 def not_undone(error: NotUndoneError) -> CleanupError:
+    """What could not be undone, what that does meanwhile, and who serves users."""
     fault, what = error.fault, f"{error.fault.name} is gone from proxy {error.fault.proxy}"
     harm = " Until it is gone, its toxics may act on real traffic."
     if fault.owned:

@@ -1,27 +1,27 @@
 """One request over one route's own connections, and what became of it.
 
-The only module that imports httpx. It calls the transport itself rather than an `AsyncClient`: that
-keeps cookies and takes a 3xx with an odd Location for a protocol error. It knows nothing of pacing.
+On aiohttp itself: nothing follows a redirect, keeps a cookie or decodes a body, for a request is
+one exchange and a 3xx is an answer. It knows nothing of pacing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from chaosbandit import __version__
 from chaosbandit.core.model import Outcome
 from chaosbandit.errors import TargetError
+from chaosbandit.traffic.shortage import is_shortage
 
 IDLE_S = (
     1.5  # below the idle limit of common servers, so that a kept connection is rarely a dead one
@@ -29,15 +29,14 @@ IDLE_S = (
 CLOSE_S = 2.0
 BODY_LIMIT_BYTES = 10_000_000
 FIELD_LIMIT_BYTES = 65_536
+FIELDS_LIMIT = 1000
+_LONGEST_WHY = 120  # characters; each bad sample has its own
 
 DEFAULT_HEADERS = {
     "Accept": "*/*",
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": f"chaosbandit/{__version__}",
 }
-
-# This machine is out of descriptors, buffers or local ports: nothing the target did.
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,16 @@ class Target:
     headers: Mapping[str, str] | None = None
     fresh_connections: bool = False
 
-    def url_for(self, seq: int) -> httpx.URL:
-        """The URL of one sample."""
-        return httpx.URL(self.url.replace("{n}", str(seq)))
+
+_NUMBER = "sample0number"  # stands for `{n}` while a URL is quoted: quoting leaves it alone
+
+
+class Became(NamedTuple):
+    """What one request came to."""
+
+    outcome: Outcome
+    status: int | None = None
+    why: str = ""  # as `Sample.why`
 
 
 class Pool:
@@ -62,55 +68,54 @@ class Pool:
         url = _checked(target)
         self.target = target
         self.via = via
-        self._dial = _address(via) if via else None
-        self._headers = httpx.Headers(DEFAULT_HEADERS)
-        self._headers["Host"] = url.netloc.decode("ascii")
-        self._headers.update(target.headers)
-        secure = url.scheme == "https"
+        headers = CIMultiDict(DEFAULT_HEADERS)
+        headers["Host"] = url.netloc.decode("ascii")
+        headers.update(target.headers or {})
+        self._headers = CIMultiDictProxy(headers)
         # Both the SNI and the certificate check follow this name, not the address dialled.
-        self._extensions = {"sni_hostname": url.raw_host.decode("ascii")} if secure else {}
-        session = _session(target.fresh_connections, tls)
-        self._transport = AiohttpTransport(verify=tls, trust_env=False, client=session)
+        self._name = url.raw_host.decode("ascii") if url.scheme == "https" else None
+        if via is not None:
+            host, port = _address(via)
+            url = url.copy_with(host=host, port=port)
+        self._url = str(url).split(_NUMBER)
+        self._session = _session(target.fresh_connections, tls)
 
-    async def request(self, seq: int, within_s: float) -> tuple[Outcome, int | None]:
+    async def request(self, seq: int, within_s: float) -> Became:
         """Send once and read to the end; the one time-out covers connecting, headers and body."""
         try:
             async with asyncio.timeout(within_s):
-                return Outcome.RESPONSE, await self._exchange(seq)
+                return Became(Outcome.RESPONSE, await self._exchange(seq))
         except TimeoutError:
-            return Outcome.TIMEOUT, None
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            return _outcome(error), None
+            return Became(Outcome.TIMEOUT)
+        except (aiohttp.ClientError, OSError) as error:
+            return _became(error)
 
     async def close(self) -> None:
         """Close every connection, waiting a short while for the sockets to be gone."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await self._transport.aclose()
+                await self._session.close()
 
     async def _exchange(self, seq: int) -> int:
-        url = self.target.url_for(seq)
-        if self._dial:
-            url = url.copy_with(host=self._dial[0], port=self._dial[1])
-        request = httpx.Request(
-            self.target.method, url, headers=self._headers, extensions=self._extensions
+        response = await self._session.request(
+            self.target.method,
+            URL(str(seq).join(self._url), encoded=True),
+            headers=self._headers,
+            allow_redirects=False,
+            server_hostname=self._name,
         )
-        response = await self._transport.handle_async_request(request)
         try:
-            await _read(response)
-        finally:
-            await response.aclose()
-        return response.status_code
-
-
-async def _read(response: httpx.Response) -> None:
-    """Read the body, undecoded, to its end or to the limit."""
-    received = 0
-    async with aclosing(cast(AsyncGenerator[bytes, None], response.aiter_raw())) as chunks:
-        async for chunk in chunks:
-            received += len(chunk)
-            if received >= BODY_LIMIT_BYTES:
-                return
+            received = 0
+            while received < BODY_LIMIT_BYTES and (chunk := await response.content.readany()):
+                received += len(chunk)
+        except BaseException:
+            response.close()
+            raise
+        if received < BODY_LIMIT_BYTES:
+            response.release()
+        else:
+            response.close()
+        return response.status
 
 
 class _Lost(aiohttp.ClientError):
@@ -142,24 +147,40 @@ def _session(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.ClientSess
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # a request's own covers all
         skip_auto_headers=("Content-Type",),
         middlewares=(_send_once,),
         max_line_size=FIELD_LIMIT_BYTES,
         max_field_size=FIELD_LIMIT_BYTES,
+        max_headers=FIELDS_LIMIT,
     )
 
 
-def _outcome(error: Exception) -> Outcome:
-    # The transport's own classes are no guide: it calls a reset a connect time-out.
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
-    if not isinstance(cause, aiohttp.ClientConnectorError):
-        return Outcome.TRANSPORT_ERROR
-    return Outcome.OVERLOAD if cause.errno in _OURS else Outcome.CONNECT_ERROR
+def _became(error: Exception) -> Became:
+    match error:
+        case aiohttp.ClientConnectorError():
+            ours = is_shortage(error.os_error)
+            return Became(Outcome.OVERLOAD if ours else Outcome.CONNECT_ERROR)
+        case aiohttp.ClientResponseError():
+            return Became(Outcome.NO_HTTP, why=_shown(error.message))
+        case aiohttp.ClientPayloadError():
+            cut = getattr(error.__cause__, "message", "")
+            return Became(Outcome.TRANSPORT_ERROR, why=_shown(cut))
+        case _:
+            return Became(Outcome.TRANSPORT_ERROR)
+
+
+def _shown(message: str) -> str:
+    """The client's words on one line: printable, without the arrow under the place, bounded."""
+    printable = "".join(each if each.isprintable() else " " for each in message)
+    return " ".join(printable.replace("^", " ").split())[:_LONGEST_WHY]
 
 
 def _checked(target: Target) -> httpx.URL:
+    """The URL of all samples, quoted as browsers do."""
     try:
-        url = target.url_for(0)
+        url = httpx.URL(target.url.replace("{n}", _NUMBER))
     except httpx.InvalidURL as error:
         raise TargetError(f"found URL {target.url} ({error}), wanted http:// or https://") from None
     if url.scheme not in ("http", "https") or not url.host:

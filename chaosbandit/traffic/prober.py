@@ -165,10 +165,10 @@ class OpenLoopProber:
         if within_s > 0 and self._in_flight[route] < self._max_in_flight:
             self._in_flight[route] += 1
             try:
-                outcome, status = await self._pools[route].request(seq, within_s)
+                became = await self._pools[route].request(seq, within_s)
             finally:
                 self._in_flight[route] -= 1
-            sample = replace(sample, outcome=outcome, status=status)
+            sample = replace(sample, outcome=became.outcome, status=became.status, why=became.why)
         if sample.outcome is Outcome.OVERLOAD:
             self._vitals.overloaded()
         samples.put_nowait(_timed(sample, self._clock.now_s() - intended_s, timeout_s))

@@ -10,7 +10,8 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from chaosbandit.errors import TargetError
+from chaosbandit.errors import HarnessError, TargetError
+from chaosbandit.traffic.shortage import is_shortage
 
 
 async def reachable(url: str, timeout_s: float) -> None:
@@ -18,6 +19,7 @@ async def reachable(url: str, timeout_s: float) -> None:
 
     Raises:
         TargetError: not a URL, unresolvable host, refused, time-out or TLS failure, told apart.
+        HarnessError: this machine has nothing left to connect with.
     """
     host, port, secure = _parts(url)
     doing = f"resolving {host}"
@@ -43,6 +45,11 @@ async def reachable(url: str, timeout_s: float) -> None:
             "start it or correct the port"
         ) from None
     except OSError as error:
+        if is_shortage(error):
+            raise HarnessError(
+                f"{url}: found nothing left on this machine to connect with ({_reason(error)}), "
+                "wanted file descriptors and local ports; raise `ulimit -n`, or end what holds them"
+            ) from None
         raise TargetError(
             f"{url}: found no connection to {host}:{port} ({error}), wanted a listening service; "
             "check address and route from this machine"
@@ -54,6 +61,8 @@ async def _resolve(url: str, host: str, port: int) -> list[str]:
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
+        if isinstance(error, OSError) and is_shortage(error):
+            raise
         raise TargetError(
             f"{url}: found no address for host {host} ({_reason(error)}), wanted a name this "
             "machine can resolve; correct the name or the resolver"
@@ -62,14 +71,14 @@ async def _resolve(url: str, host: str, port: int) -> list[str]:
 
 
 async def _connect(addresses: list[str], port: int, tls: ssl.SSLContext | None, host: str) -> None:
-    """Try each address in turn and raise the last one's error."""
+    """Try each address in turn and raise the last one's error, or at once a shortage of ours."""
     for number, address in enumerate(addresses, start=1):
         try:
             _, writer = await asyncio.open_connection(
                 address, port, ssl=tls, server_hostname=host if tls else None
             )
-        except OSError:
-            if number == len(addresses):
+        except OSError as error:
+            if number == len(addresses) or is_shortage(error):
                 raise
         else:
             writer.transport.abort()  # no TLS farewell: the peer may never answer it

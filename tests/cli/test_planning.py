@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_ready_scenarios_can_be_planned(file: Path, tmp_path: Path) -> None:
     ended = chaosbandit(tmp_path, *plan, environment=DEMO, within_s=180.0).told(0)
     assert ended.out.startswith("A run will take about ")
     assert max(map(len, ended.out.splitlines())) <= 100
-    assert "From 20 simulated campaigns (seed 0)" in ended.out
+    assert "From 20 simulated campaigns (seed 0;" in ended.out
 
 
 def test_json_is_the_same_each_time_by_seed(tmp_path: Path) -> None:
@@ -42,6 +43,16 @@ def test_json_is_the_same_each_time_by_seed(tmp_path: Path) -> None:
         1,
     )
     assert plan["answered"] + plan["inconclusive"] == pytest.approx(1.0)
+
+
+def test_it_takes_seconds_and_shows_what_is_known_so_far(tmp_path: Path) -> None:
+    ended = chaosbandit(tmp_path, "plan", scenario_with(tmp_path), environment=DEMO).told(0)
+    assert "So far, after " in ended.err and "So far" not in ended.out
+    shares = [
+        int(each) for each in re.findall(r"simulating campaigns: [\d,]+ \((\d+)%\)", ended.err)
+    ]
+    assert shares == sorted(shares)
+    assert "in brackets 95 % intervals" in " ".join(ended.out.split())
 
 
 def test_a_wrong_scenario_is_refused(tmp_path: Path) -> None:

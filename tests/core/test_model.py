@@ -26,7 +26,10 @@ def test_a_bracket_knows_nothing_at_first() -> None:
     ("kind", "words"),
     [
         (Route, {"canary", "control", "check"}),
-        (Outcome, {"response", "timeout", "connect-error", "transport-error", "overload"}),
+        (
+            Outcome,
+            {"response", "timeout", "connect-error", "transport-error", "no-http", "overload"},
+        ),
         (Purpose, {"search", "held", "broke", "hold"}),
         (VerdictKind, {"held", "broke", "unknown"}),
         (GateOutcome, {"passed", "failed", "undecided"}),

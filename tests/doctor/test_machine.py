@@ -14,13 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.core.scenario import Traffic
 from chaosbandit.doctor import machine
 from chaosbandit.doctor.findings import ok
 from chaosbandit.doctor.machine import (
     findings,
     folder,
-    open_files,
     private_folder,
     versions,
     watchdog,
@@ -109,21 +107,6 @@ def test_a_disk_that_hangs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         found = asyncio.run(findings(subject(tmp_path)))
         assert one(found, "ledger").level == level
         assert "gave no answer within 0.2 s" in one(found, "journals").found
-
-
-@pytest.mark.parametrize(
-    ("limit", "level"), [(1024, "ok"), (184, "ok"), (183, "fail"), (-1, "ok"), (20, "fail")]
-)
-def test_each_request_in_flight_needs_a_file(limit: int, level: str) -> None:
-    traffic = Traffic("http://h/", "http://h/", rate_per_s=50.0, timeout_s=2.0)  # 64 + 100 + 20
-    assert levels([open_files(traffic, limit)]) == [level]
-
-
-def test_the_prober_never_has_more_in_flight_than_it_may() -> None:
-    traffic = Traffic("http://h/", "http://h/", 5000.0, 60.0, control_share=1.0)
-    found = open_files(traffic, 1000)
-    assert (found.level, found.do) == ("fail", "raise it: `ulimit -n 2064`")
-    assert open_files(None, 64).level == "ok"
 
 
 def test_the_watchdog_comes_answers_and_leaves() -> None:

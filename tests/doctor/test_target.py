@@ -16,7 +16,7 @@ from chaosbandit.core.model import Outcome, Sample
 from chaosbandit.core.scenario import Proxy, Scenario
 from chaosbandit.doctor import target
 from chaosbandit.doctor.findings import Finding
-from chaosbandit.doctor.target import at_least, findings, judged
+from chaosbandit.doctor.target import ODD, at_least, findings, judged
 from tests.doctor.looking import levels, one, subject
 from tests.fake_api import Answer, constant, fake_api, raw, serving
 from tests.operator_path import free_port
@@ -54,6 +54,21 @@ def test_a_target_that_never_answers() -> None:
     sent = [sample(n, outcome=Outcome.TIMEOUT, latency_s=2.0) for n in range(20)]
     found = judged("target", HERE, sent, (AVAILABILITY,))
     assert (levels([found]), "none of 20 requests (20 timeout)" in found.found) == (["fail"], True)
+
+
+def test_what_is_wrong_with_every_answer_is_told() -> None:
+    why = "Duplicate Content-Length"
+    sent = [replace(sample(n, outcome=Outcome.NO_HTTP), why=why) for n in range(20)]
+    found = judged("target", HERE, sent, (AVAILABILITY,))
+    assert (levels([found]), found.do) == (["fail"], ODD)
+    assert why in found.found
+
+
+def test_what_could_not_be_sent_is_no_fault_of_the_target() -> None:
+    sent = [sample(n, outcome=Outcome.OVERLOAD) for n in range(2)] + samples(18)
+    found = judged("target", HERE, sent, (AVAILABILITY, LATENCY))
+    assert levels([found]) == ["fail"]
+    assert found.found == f"{HERE}: 2 of 20 requests could not be sent from this machine"
 
 
 def test_without_slos_slowness_is_no_matter() -> None:

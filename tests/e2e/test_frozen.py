@@ -36,6 +36,7 @@ def test_the_deletion_of_our_toxic_freezes_the_server_but_not_the_path_for_long(
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
+@pytest.mark.matrix
 def test_a_freeze_that_does_not_end_is_exit_7_with_the_path_served_until_a_restart() -> None:
     trial = struck(delete_the_toxic_unread, codes=(7,))
     assert trial.froze
@@ -43,17 +44,20 @@ def test_a_freeze_that_does_not_end_is_exit_7_with_the_path_served_until_a_resta
     assert "Users are served by cb-standin." in " ".join(trial.ended.out.split())
 
 
+@pytest.mark.matrix
 def test_the_watchdog_cuts_under_the_freezing_traffic() -> None:
     trial = struck(kill_the_engine)
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("strike", [stop_for(5.0)], ids=["stopped"])
 def test_the_path_survives_a_server_that_hangs(strike: Strike) -> None:
     trial = struck(strike)
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
+@pytest.mark.matrix
 def test_a_server_that_comes_back_empty_is_exit_6_and_the_printed_command_mends_it() -> None:
     trial = struck(kill_and_start(with_config=False), codes=(6,))
     assert trial.commands_worked
@@ -70,6 +74,7 @@ def test_users_are_well_at_once_after_our_own_removal() -> None:
         assert not removed.lied
 
 
+@pytest.mark.matrix
 def test_a_service_that_gives_up_behind_a_fallback_does_not_freeze_the_server() -> None:
     for removed in fallback_removals(3):
         assert removed.kept, str(removed)

@@ -19,6 +19,7 @@ from tests.faultpoints.outages import GARBAGE, UNKNOWN, Middlebox, Mode
 from tests.faultpoints.situations import SITUATIONS, Outage, Outcome, Place, Situation, cut_off
 from tests.faultpoints.worlds import Topology, call, wait_for_watchdogs
 from tests.servers import Kind, real_server_path
+from tests.tiers import first_alone
 
 KINDS: list[Kind] = ["embedded", "real"] if real_server_path() else ["embedded"]
 AROUND_A_FAULT = 1  # a seed that strikes 0.4 s into the first exposure
@@ -26,14 +27,14 @@ TOPOLOGIES: list[Topology] = ["canary", "edge"]
 NAMES = [name for name in SITUATIONS if not name.startswith("API") and "30 s" not in name]
 
 
-@pytest.mark.parametrize(("n", "name"), [*enumerate(NAMES)])
+@pytest.mark.parametrize(("n", "name"), first_alone([*enumerate(NAMES)]))
 def test_nothing_is_left_behind(kept: Kept, tmp_path: Path, n: int, name: str) -> None:
     kind, topology = KINDS[n % len(KINDS)], TOPOLOGIES[n // 2 % 2]
     _struck(kept, kept.place(kind, topology, tmp_path), SITUATIONS[name], f"{name}/test")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", MEDDLING)
+@pytest.mark.parametrize("name", first_alone([(name,) for name in MEDDLING]))
 def test_what_others_do_is_never_evidence(
     kept: Kept, tmp_path: Path, kind: Kind, name: str
 ) -> None:
@@ -42,7 +43,8 @@ def test_what_others_do_is_never_evidence(
 
 
 @pytest.mark.parametrize(
-    ("n", "name"), [*enumerate(["others delete the toxic", "others edit the toxic"])]
+    ("n", "name"),
+    first_alone([*enumerate(["others delete the toxic", "others edit the toxic"])]),
 )
 def test_what_others_do_twice_in_a_row_ends_the_run(
     kept: Kept, tmp_path: Path, n: int, name: str
@@ -68,7 +70,7 @@ CUT_OFF: list[tuple[Topology, Mode, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("topology", "mode", "garbage"), CUT_OFF)
+@pytest.mark.parametrize(("topology", "mode", "garbage"), first_alone(CUT_OFF))
 def test_what_something_else_says_in_the_servers_place_is_no_proof(
     kept: Kept, tmp_path: Path, topology: Topology, mode: Mode, garbage: bytes
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from chaosbandit.core.scenario import Scenario, Search, Timing
 from chaosbandit.plan.advice import advised, lifted
 from chaosbandit.plan.campaigns import Cost, simulated
+from chaosbandit.plan.intervals import of_share
 from chaosbandit.plan.outcome import Advice, Plan, Price, plan_of
 from chaosbandit.scenario.spelling import duration, share
 from tests.plan.test_outcome import ANSWERED, LATE, SPENT, cost
@@ -99,7 +100,8 @@ def test_what_is_enough_stands_alone() -> None:
 
     now = Price(55.0, 11.0, 330.0)
     advice = advised(plan_of(asked, 0, costs), asked, costs, run_with).advice
-    assert advice == (Advice({"budget.spend": "6.4%"}, 1.0, now, now),)
+    between = (round(of_share(10, 10)[0], 6), 1.0)
+    assert advice == (Advice({"budget.spend": "6.4%"}, 1.0, now, now, 10, between),)
 
 
 def test_lifted_limits_are_far_and_no_longer_than_evidence_counts() -> None:
@@ -148,6 +150,21 @@ def test_advice_says_what_the_unanswered_cost_then_and_now() -> None:
     assert advice.changes == {"search.resolution": "25%"}
     assert advice.instead_of == Price(55.0, 11.0, 330.0)
     assert advice.price == Price(110.0, 22.0, 660.0)
+
+
+def test_a_look_cut_short_is_compared_with_the_campaigns_it_saw() -> None:
+    asked = replace(poor(), search=Search(resolution=0.1))
+    costs = [replace(cost(1 + n, SPENT), bad=(600,)) for n in range(10)]
+
+    def first_four(changed: Scenario, numbers: Sequence[int]) -> list[Cost]:
+        coarse = changed.search.resolution > 0.1
+        ended = ANSWERED if coarse else SPENT
+        return [replace(cost(n, ended), bad=(600,)) for n in numbers[:4]]
+
+    (advice,) = advised(plan_of(asked, 0, costs), asked, costs, first_four).advice
+    assert (advice.campaigns, advice.answered) == (4, 1.0)
+    assert advice.price == advice.instead_of == Price(25.0, 5.0, 150.0)
+    assert advice.answered_between == pytest.approx(of_share(4, 4), abs=1e-6)
 
 
 def test_what_does_not_fit_raised_limits_is_priced_as_far_as_they_go() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from benchmarks.forecast import engine_cost
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.model import Cause, GateOutcome, Route, Variant
+from chaosbandit.core.model import Cause, GateOutcome, Variant
 from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.errors import Exit
 from chaosbandit.plan.campaigns import (
     HEALTHY_S,
-    SETUP_S,
     Found,
     Service,
     cost_of,
@@ -27,9 +26,6 @@ from chaosbandit.plan.campaigns import (
     toll_of,
 )
 from chaosbandit.plan.curves import Curve, Response, Rise
-from chaosbandit.sim import World, simulate_campaign
-from chaosbandit.sim.targets import Service as Target
-from chaosbandit.sim.targets import Symptom, independent, lognormal
 from tests.simulated import AVAILABILITY, LATENCY, SLOPPY, errors_ladder, ladder, scenario
 
 
@@ -43,29 +39,6 @@ def cliff(at: float, height: float = 0.5, hangs: bool = False, name: str = "slow
     """A service that breaks abruptly."""
     curve = Curve(at, 0.002, (Rise(height),))
     return Service({name: Response((curve,))}, (0.002,), hangs)
-
-
-def engine_cost(made: Scenario, service: Service, seed: int) -> tuple[float, float, float]:
-    """Requests, bad requests and seconds of the real engine against the same service."""
-    felt = 1.0 if made.ladder.kind == "latency" else 0.0
-    answers = service.responses[made.ladder.name]
-
-    def ratio(severity: float) -> float:
-        return answers.ratios(severity)[0] if severity else service.control[0]
-
-    failing = Symptom(independent(ratio), math.inf if service.hangs else None, 503)
-    world = World(
-        lambda severity: 0.0,
-        default_rng([seed, 1]),
-        good_latency_s=HEALTHY_S,
-        control_bad_ratio=lambda now_s: service.control[0],
-        target=Target((failing,), lognormal(HEALTHY_S, 0.0, felt)),
-        timeout_s=made.traffic.timeout_s,
-    )
-    campaign = simulate_campaign(made, world, seed=seed)
-    requests = sum(tally.samples for tally in campaign.tallies.values())
-    duration_s = world.time_s + len(campaign.exposures) * SETUP_S
-    return requests, campaign.tallies[Route.CANARY].any_bad, duration_s
 
 
 @pytest.mark.parametrize("kind", ["latency", "hangs", "errors"])

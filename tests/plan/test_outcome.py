@@ -64,18 +64,22 @@ def made() -> Plan:
     return plan_of(asked, 3, costs())
 
 
+def figures(of: Spread) -> tuple[float, float, float]:
+    return of.mean, of.median, of.p90
+
+
 def test_means_and_ninetieth_percentiles() -> None:
     plan = made()
-    assert plan.bad_requests == Spread(11.0, 10.0, 18.0)
-    assert plan.duration_s == Spread(330.0, 300.0, 540.0)
-    assert plan.requests == Spread(55.0, 50.0, 90.0)
+    assert figures(plan.bad_requests) == (11.0, 10.0, 18.0)
+    assert figures(plan.duration_s) == (330.0, 300.0, 540.0)
+    assert figures(plan.requests) == (55.0, 50.0, 90.0)
     assert (plan.campaigns, plan.seed) == (10, 3)
 
 
 @pytest.mark.parametrize(("q", "found"), [(0.0, 1), (0.1, 1), (0.11, 2), (0.9, 9), (1.0, 10)])
 def test_a_quantile_is_a_value_that_so_many_do_not_exceed(q: float, found: float) -> None:
     assert quantile([10, 9, 8, 7, 6, 5, 4, 3, 2, 1], q) == found
-    assert spread([4.0]) == Spread(4.0, 4.0, 4.0)
+    assert spread([4.0]) == Spread(4.0, 4.0, 4.0)  # one campaign bounds nothing
 
 
 def test_shares_of_ends_add_up() -> None:
@@ -138,7 +142,7 @@ def test_standing_is_a_mean_over_answers() -> None:
 def test_each_slo_has_its_budget() -> None:
     first, second = made().budgets
     assert (first.slo, first.allowed, first.bad.mean) == ("availability", 1000, 5.5)
-    assert second.bad == Spread(11.0, 10.0, 18.0)
+    assert figures(second.bad) == (11.0, 10.0, 18.0)
     assert second.window_share.p90 == pytest.approx(18 / 20_000)
 
 
@@ -146,6 +150,12 @@ def test_json_has_a_schema_and_every_field() -> None:
     found = json.loads(to_json(made()))
     assert list(found) == ["schema", *(field.name for field in fields(Plan))]
     assert found["schema"] == 1
-    assert found["duration_s"] == {"mean": 330.0, "median": 300.0, "p90": 540.0}
+    duration = found["duration_s"]
+    assert (duration["mean"], duration["median"], duration["p90"]) == (330.0, 300.0, 540.0)
+    low, high = duration["mean_between"]
+    assert 180.0 < low < 330.0 < high < 480.0
+    assert duration["median_between"] == [120.0, 540.0]  # second and ninth of ten
+    assert duration["p90_between"][1] is None  # ten say nothing of how bad it may be
+    assert found["inconclusive_between"] == pytest.approx([0.122, 0.738], abs=1e-3)
     assert found["stopped_by"]["budget"] == 0.2
     assert found["advice"] == []

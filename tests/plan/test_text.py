@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chaosbandit.plan.outcome import Advice, BudgetPlan, GatePlan, Price, Spread, StoppedBy
-from chaosbandit.plan.text import WIDTH, headline, to_text
+from chaosbandit.plan.text import WIDTH, headline, so_far, to_text
 from tests.plan.test_outcome import made
 
 BAD, SHARE = Spread(31.0, 20.0, 74.0), Spread(0.00156, 0.001, 0.0037)
@@ -20,12 +20,13 @@ def test_the_headline_says_it_all() -> None:
         bad_requests=Spread(31.2, 20.0, 74.0),
         budgets=(BudgetPlan("availability", BAD, 1000, SHARE, 2_592_000.0),),
         inconclusive=0.03,
+        inconclusive_between=(0.01, 0.06),
         answered=0.97,
     )
     assert headline(plan) == (
         "A run will take about 6 minutes (90 % of runs: at most 14 minutes) and cost 31 bad "
-        "requests (90 %: at most 74), 0.16 % of the 30-day error budget; 3 % of runs end without "
-        "an answer."
+        "requests (90 %: at most 74), 0.16 % of the 30-day error budget; 3 % of runs (1 to 6 %) "
+        "end without an answer."
     )
 
 
@@ -38,7 +39,10 @@ def test_durations_are_said_as_roughly_as_they_are_known(mean_s: float, said: st
 
 
 def test_the_worse_budget_is_named_where_there_are_several() -> None:
-    assert "0.055 % of the 30-day error budget of latency; 40 % of runs" in headline(made())
+    assert (
+        "0.055 % of the 30-day error budget of latency; 40 % of runs (12 to 74 %) end"
+        in headline(made())
+    )
 
 
 def test_the_table_is_aligned_and_fits() -> None:
@@ -50,7 +54,21 @@ def test_the_table_is_aligned_and_fits() -> None:
         line = next(line for line in lines if line.startswith(row))
         cell = head.index("expected") + len("expected")
         assert line[cell - 1] != " " and line[cell : cell + 2] == "  "
-    assert "18   1,000, budget.spend" in text
+    assert "\n  of 1,000, budget.spend " in text
+
+
+def test_under_the_figures_is_said_how_well_they_are_known() -> None:
+    few = Spread(600.0, 300.0, 1500.0, (450.0, 780.0), (200.0, 400.0), (1200.0, None))
+    lines = to_text(replace(made(), duration_s=few)).splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith("time "))
+    assert "(8 to 13 minutes)" in lines[row + 1] and "(over 20 minutes)" in lines[row + 1]
+
+
+def test_what_is_known_so_far_gives_no_advice() -> None:
+    text = so_far(made())
+    assert text.startswith("So far, after 10 simulated campaigns: A run will take about 6 minutes")
+    assert "advice" not in text and "exit codes" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
 
 
 def test_it_is_said_how_runs_end_and_why() -> None:
@@ -66,12 +84,18 @@ def test_advice_only_where_it_is_needed() -> None:
 
 def test_advice_names_keys_values_and_what_follows() -> None:
     then, now = Price(12_400.0, 210.0, 1080.0), Price(9000.0, 120.0, 660.0)
-    raised = Advice({"budget.spend": "4.6%", "search.max_duration": "48min"}, 0.914, then, now)
-    coarser = Advice({"search.resolution": "50%"}, 0.78, then, now)
+    raised = Advice(
+        {"budget.spend": "4.6%", "search.max_duration": "48min"}, 0.914, then, now, 24, (0.85, 0.95)
+    )
+    coarser = Advice({"search.resolution": "50%"}, 0.78, then, now, 24, (0.7, 0.8))
     text = to_text(replace(made(), advice=(raised, coarser)))
     assert "advice: for 90 % of runs to end with an answer, set one of\n" in text
-    assert "  budget.spend: 4.6% and search.max_duration: 48min  then 91 % do\n" in text
-    assert "  search.resolution: 50%                             then 78 % do\n" in text
+    assert (
+        "  budget.spend: 4.6% and search.max_duration: 48min  then 91 % (85 to 95 %) do\n" in text
+    )
+    assert (
+        "  search.resolution: 50%                             then 78 % (70 to 80 %) do\n" in text
+    )
     price = "12,400 requests, 210 bad, 18 minutes instead of 9,000 requests, 120 bad, 11 minutes"
     assert text.count(f"    for {price}\n") == 2
     one = to_text(replace(made(), advice=(coarser,)))
@@ -102,13 +126,13 @@ def test_it_is_said_what_holding_takes_and_costs() -> None:
 
 def test_what_is_cheaper_is_said_with_both_prices() -> None:
     then, now = Price(1240.0, 21.0, 90.0), Price(9000.0, 120.0, 660.0)
-    gate = Advice({"search.stop": "gate"}, 1.0, then, now)
-    single = Advice({"search.block": "1"}, 0.9, then, now)
+    gate = Advice({"search.stop": "gate"}, 1.0, then, now, 24, (0.86, 1.0))
+    single = Advice({"search.block": "1"}, 0.9, then, now, 24, (0.7, 1.0))
     text = " ".join(to_text(replace(made(), alternatives=(gate, single))).split())
     assert (
         "cheaper: the gate alone (search.stop: gate, or --gate) costs 1,240 requests, 21 bad, 1.5 "
-        "minutes instead of 9,000 requests, 120 bad, 11 minutes, and 100 % of runs end with an "
-        "answer" in text
+        "minutes instead of 9,000 requests, 120 bad, 11 minutes, and 100 % of runs (86 to 100 %) "
+        "end with an answer" in text
     )
     assert "without search.block, valid only where failures come one by one, costs 1,240" in text
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from chaosbandit.errors import Exit, ToxiproxyError
@@ -56,6 +59,34 @@ def test_anything_else_passes_as_it_is() -> None:
         raise KeyError("bug")
     with told(URL):
         pass
+
+
+WITHOUT_DESCRIPTORS = """
+import os, resource
+from chaosbandit.errors import ToxiproxyError
+from chaosbandit.toxiproxy.calls import Calls
+from chaosbandit.toxiproxy.trouble import told
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+try:
+    while True:
+        os.open(os.devnull, os.O_RDONLY)
+except OSError:
+    pass
+try:
+    with told("http://127.0.0.1:8474"):
+        Calls("http://127.0.0.1:8474").call("GET", "/version")
+except ToxiproxyError as error:
+    print(error)
+"""
+
+
+def test_out_of_descriptors_is_no_trouble_of_the_server() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60
+    )
+    words = "this machine has nothing left to connect with (Too many open files)"
+    assert f"{URL} was not asked GET /version: {words}" in ended.stdout, ended.stderr
 
 
 def test_no_answer_is_told_the_same_way_elsewhere() -> None:

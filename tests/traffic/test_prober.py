@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -314,6 +315,45 @@ def test_running_out_of_descriptors_is_overload(hoard: list[int], host: str) -> 
                 assert prober.health().overloads == 0
 
     asyncio.run(main())
+
+
+WITHOUT_PORTS = """
+import asyncio, fcntl, socket, struct, sys
+from pathlib import Path
+from tests.traffic.test_prober import CANARY, RudeServer, collect, hangs, opened, script
+
+def addresses(host, *arguments, found=socket.getaddrinfo, **named):
+    hosts = ["::1", "127.0.0.1"] if host == "both" else [host]
+    return [one for each in hosts for one in found(each, *arguments, **named)]
+
+async def main(host):
+    async with RudeServer(hangs) as server:
+        Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("50000 50005")
+        async with opened(f"http://{host}:{server.port}/", timeout_s=0.5) as prober:
+            samples = await collect(prober, script(*[CANARY] * 10), 100)
+            print(*[sample.outcome for sample in samples])
+
+with socket.socket() as sock:
+    fcntl.ioctl(sock, 0x8914, struct.pack("16sh", b"lo", 0x49))  # SIOCSIFFLAGS: up, running
+socket.getaddrinfo = addresses
+asyncio.run(main(sys.argv[1]))
+"""
+ALONE = ["unshare", "-rn"]  # with a network of its own, whose settings are nobody else's
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "both"])
+def test_running_out_of_local_ports_is_overload(host: str) -> None:
+    """Also where the host has a second address, at which nobody listens."""
+    if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no network namespaces for this user")
+    ended = subprocess.run(
+        [*ALONE, sys.executable, "-c", WITHOUT_PORTS, host],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout.split() == ["timeout"] * 6 + ["overload"] * 4, ended.stderr
 
 
 # 4: time-outs
@@ -694,12 +734,12 @@ def test_what_the_feed_raises_reaches_the_consumer() -> None:
         (says(b"HTTP/1.1 200 OK\r\n\r\nuntil the end", keep=False), Outcome.RESPONSE),
         (says(b"", keep=False), Outcome.TRANSPORT_ERROR),
         (resets, Outcome.TRANSPORT_ERROR),
-        (says(b"SSH-2.0-nothing to do with HTTP\r\n\r\n", keep=False), Outcome.TRANSPORT_ERROR),
+        (says(b"SSH-2.0-nothing to do with HTTP\r\n\r\n", keep=False), Outcome.NO_HTTP),
         (says(OK.replace(b": 2", b": 9"), keep=False), Outcome.TRANSPORT_ERROR),
-        (says(OK.replace(b": 2", b": two")), Outcome.TRANSPORT_ERROR),
+        (says(OK.replace(b": 2", b": two")), Outcome.NO_HTTP),
         (
             says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nbad"),
-            Outcome.TRANSPORT_ERROR,
+            Outcome.NO_HTTP,
         ),
     ],
     ids=["ok", "500", "eof", "empty", "reset", "ssh", "truncated", "bad length", "bad chunk"],
@@ -710,6 +750,26 @@ def test_outcomes(answer: Answer, expected: Outcome) -> None:
             return await outcomes(server.url), len(server.heads)
 
     assert asyncio.run(main()) == ([expected], 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (OK.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), "Duplicate Content-Length"),
+        (OK.replace(b"Content", b"a/b.php: no\r\nContent"), "Invalid header token"),
+        (OK.replace(b"Content", b"X: %s\r\nContent" % (b"\x1b[31m" * 20_000)), "Got more than"),
+        (OK.replace(b": 2", b": 9"), "received 2 of 9 bytes"),
+    ],
+    ids=["two lengths", "no field name", "too long, with escapes", "cut"],
+)
+def test_what_was_wrong_with_an_answer_is_kept(reply: bytes, why: str) -> None:
+    async def main() -> list[Sample]:
+        async with RudeServer(says(reply, keep=False)) as server, opened(server.url) as prober:
+            return await collect(prober, script(CANARY), 20)
+
+    (sample,) = asyncio.run(main())
+    assert why in sample.why
+    assert sample.why.isprintable() and len(sample.why) <= 120
 
 
 def test_refused_and_unresolvable_are_connect_errors() -> None:

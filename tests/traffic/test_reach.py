@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,39 @@ def test_refused(host: str) -> None:
         url = f"http://{host}:{sock.getsockname()[1]}/"
         with pytest.raises(TargetError, match=r"refused, wanted a listening service; start it"):
             asyncio.run(reachable(url, 5.0))
+
+
+WITHOUT_DESCRIPTORS = """
+import asyncio, os, resource, sys
+from chaosbandit.errors import HarnessError, TargetError
+from chaosbandit.traffic.reach import reachable
+
+async def main():
+    await asyncio.to_thread(int)  # what the loop needs itself
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    try:
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        pass
+    try:
+        await reachable(sys.argv[1], 5.0)
+    except HarnessError as error:
+        print(type(error) is HarnessError, error)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_out_of_descriptors_is_no_trouble_of_the_target(host: str) -> None:
+    url = f"http://{host}:9/"
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS, url], capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout.startswith(
+        f"True {url}: found nothing left on this machine to connect with (Too many open files)"
+    ), ended.stderr
 
 
 def test_unresolvable() -> None:

@@ -73,7 +73,7 @@ def narrowest(reading: Reading, cheapest: Plan | None) -> tuple[Plan | None, boo
     finest = market.option(1.0) if cheapest is None else market.of(cheapest, 1.0)
     if finest.chance > _PLENTY:
         return cheapest, False
-    options = [finest, *market.wider()]
+    options = [finest, *market.wider(finest)]
     best = max(options, key=lambda option: option.worth)
     if best.chance < _HOPELESS:
         ready = [option for option in options if option.plan is not None]
@@ -94,12 +94,19 @@ class _Market:
         if low is not None and high is not None:
             self.certified = math.log(severities[high] / severities[low])
 
-    def wider(self) -> Iterator[_Option]:
-        """Brackets of the other widths, as far as they say more than what is certified."""
+    def wider(self, best: _Option) -> Iterator[_Option]:
+        """Brackets of the other widths that may be worth more than the best so far.
+
+        As far as they say more than what is certified; the wider, the less, so that one with any
+        chance that beats the gain of the next beats all that follow.
+        """
         for width in _WIDTHS[1:]:
-            if self._gain(width) <= 0.0:
+            gain = self._gain(width)
+            if gain <= 0.0 or (best.worth >= gain and best.chance >= _HOPELESS):
                 return
-            yield self.option(width)
+            option = self.option(width)
+            yield option
+            best = max(best, option, key=lambda each: each.worth)
 
     def of(self, plan: Plan, width: float) -> _Option:
         """That plan, which certifies so many times the resolution."""

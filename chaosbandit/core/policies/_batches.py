@@ -88,9 +88,11 @@ def _doubtful_after(reading: Reading, arm: int, samples: int, doubt: float) -> i
     if reading.climb.certificate.block > 1:
         return None
 
+    beliefs = sorted(reading.climb.beliefs, key=lambda belief: -belief.p_broke(arm))
+
     def doubtful(bad: int) -> bool:
-        after = (b.observe(arm, samples - bad, bad) for b in reading.climb.beliefs)
-        return max(belief.p_broke(arm) for belief in after) > doubt
+        after = (belief.observe(arm, samples - bad, bad) for belief in beliefs)
+        return any(belief.p_broke(arm) > doubt for belief in after)
 
     low, high = 0, 1
     while not doubtful(high):

@@ -57,8 +57,10 @@ class Reading:
         self.p_broke: NDArray[np.float64] = np.max(below, axis=0)
         self.cap = highest_reach(climb)
         self._looks: dict[int, tuple[float, float, float]] = {}
+        self._held: dict[tuple[int, int | None], Side] = {}
+        self._broke: dict[tuple[int, int | None], Side] = {}
 
-    @property
+    @cached_property
     def slos(self) -> list[tuple[Belief, float]]:
         """Belief and tau of each SLO."""
         return list(zip(self.climb.beliefs, self.taus, strict=True))
@@ -79,6 +81,11 @@ class Reading:
 
         `high` is the arm that is meant to break beside it, where there is one.
         """
+        if (arm, high) not in self._held:
+            self._held[arm, high] = self._held_beside(arm, high)
+        return self._held[arm, high]
+
+    def _held_beside(self, arm: int, high: int | None) -> Side:
         missing = self.climb.certificate.missing_held(arm)
         if missing <= 0:
             return Side(arm, Purpose.HELD)
@@ -91,6 +98,11 @@ class Reading:
 
     def broke(self, arm: int, low: int | None) -> Side:
         """The claim that an arm breaks; the SLO most likely broken there sets the price."""
+        if (arm, low) not in self._broke:
+            self._broke[arm, low] = self._broke_beside(arm, low)
+        return self._broke[arm, low]
+
+    def _broke_beside(self, arm: int, low: int | None) -> Side:
         missing = self.climb.certificate.missing_broke(arm)
         if missing <= 0:
             return Side(arm, Purpose.BROKE)

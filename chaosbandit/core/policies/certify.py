@@ -108,7 +108,11 @@ def _or_held(reading: Reading, batch: Expose) -> Expose:
 def _cheaper_first(reading: Reading, plan: Plan) -> Expose:
     """The cheaper open side that the guardrails admit: should the rest fail, one is certified."""
     sides = sorted((side for side in plan if side.missing > 0), key=lambda side: side.cost)
-    batches = [certify(reading, side) for side in sides]
-    refused = guardrail.Refused
-    admitted = (b for b in batches if not isinstance(guardrail.admit(b, reading.climb), refused))
-    return next(admitted, batches[0])
+    cheapest: Expose | None = None
+    for side in sides:  # a batch costs time to make, and the first is nearly always admitted
+        batch = certify(reading, side)
+        if not isinstance(guardrail.admit(batch, reading.climb), guardrail.Refused):
+            return batch
+        cheapest = cheapest or batch
+    assert cheapest is not None, "a plan that is tight has an open side"
+    return cheapest

@@ -11,6 +11,7 @@ purpose:
 - `reset_peer` resets the connections it was drawn for, the real one every new connection; removed
   or updated while it waits, it obeys at once.
 - A `listen` without a host means 127.0.0.1, not all interfaces.
+- A body has 1 MiB at most, and on a loopback address a foreign `Host` is refused (see `hosts`).
 - `Logger` is missing from proxies, metrics are not offered, and `reset` goes by name.
 """
 
@@ -20,14 +21,14 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server import wire
+from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.gojson import encode
 from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
+from chaosbandit.toxiproxy.server.targets import read_target
 from chaosbandit.toxiproxy.server.wire import Refusal
 
 VERSION = "2.12.0"
@@ -67,13 +68,21 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Api:
     """The proxies of one server, and what may be asked of them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, descriptors: Descriptors) -> None:
         self._seed = seed
+        self._descriptors = descriptors
         self._proxies: dict[str, Proxy] = {}
 
     async def answer(self, request: Request) -> Response:
         """Return the response to any request."""
-        routes = self._routes(request.target)
+        if (request.method, request.target) == ("OPTIONS", "*"):
+            return Response(200)
+        target = read_target(request.target)
+        if target is None:
+            return Response(400, b"400 Bad Request", _TEXT, {"Connection": "close"})
+        if target.moved_to is not None:
+            return Response(301, headers={"Location": target.moved_to})
+        routes = self._routes(target.path)
         if routes is None:
             return Response(404, b"404 page not found\n", _TEXT, _NO_SNIFF)
         handler = routes.get(request.method)
@@ -84,6 +93,16 @@ class Api:
         return Response(
             response.status, response.body, response.content_type, {**response.headers, **identity}
         )
+
+    async def populate(self, body: bytes) -> tuple[list[Proxy], Refusal | None]:
+        """Have the proxies of a list; return those made, and what kept it from making the rest."""
+        made: list[Proxy] = []
+        try:
+            for wanted in wire.parse_populate(body):
+                made.append(await self._add_or_replace(wanted))
+        except Refusal as refusal:
+            return made, refusal
+        return made, None
 
     async def close(self) -> None:
         """Stop every proxy and let the loop close the sockets."""
@@ -103,13 +122,11 @@ class Api:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await handler(request)
         except Refusal as refusal:
-            body = encode({"error": refusal.text, "status": refusal.status}) + b"\n"
-            return Response(refusal.status, body, _TEXT, _NO_SNIFF)
+            return refused(refusal)
         except TimeoutError:
             return Response(503)
 
-    def _routes(self, target: str) -> dict[str, Handler] | None:
-        path = unquote_to_bytes(urlsplit(target).path).decode(errors="replace")
+    def _routes(self, path: str) -> dict[str, Handler] | None:
         match path.split("/"):
             case ["", "version"]:
                 return {"GET": self._version}
@@ -157,14 +174,12 @@ class Api:
         return _json(201, self._put(wanted, address).record().to_json())
 
     async def _populate(self, request: Request) -> Response:
-        done: list[dict[str, Any]] = []
-        try:
-            for wanted in wire.parse_populate(request.body):
-                done.append((await self._add_or_replace(wanted)).record().to_json())
-        except Refusal as refusal:
-            answer = {"error": refusal.text, "status": refusal.status, "proxies": done or None}
+        made, refusal = await self.populate(request.body)
+        proxies = [proxy.record().to_json() for proxy in made] or None
+        if refusal is not None:
+            answer = {"error": refusal.text, "status": refusal.status, "proxies": proxies}
             return _json(refusal.status, answer)
-        return _json(201, {"proxies": done or None})
+        return _json(201, {"proxies": proxies})
 
     async def _add_or_replace(self, wanted: ProxyRecord) -> Proxy:
         if wanted.name not in self._proxies:
@@ -179,7 +194,7 @@ class Api:
         return self._put(wanted, address)
 
     def _put(self, wanted: ProxyRecord, address: Address | None) -> Proxy:
-        proxy = Proxy(wanted, self._seed)
+        proxy = Proxy(wanted, self._seed, self._descriptors)
         if wanted.enabled and address is not None:
             _listen(proxy, address)
         self._proxies[wanted.name] = proxy
@@ -254,6 +269,12 @@ class Api:
         if toxic is None:
             raise wire.toxic_not_found()
         return toxic
+
+
+def refused(refusal: Refusal) -> Response:
+    """Return the answer that tells of a refusal."""
+    body = encode({"error": refusal.text, "status": refusal.status}) + b"\n"
+    return Response(refusal.status, body, _TEXT, _NO_SNIFF)
 
 
 def _change(proxy: Proxy, wanted: ProxyRecord, address: Address) -> None:

@@ -7,28 +7,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import h11
 
 from chaosbandit.errors import ToxiproxyError
-from chaosbandit.toxiproxy.server.api import Api, Request, Response
+from chaosbandit.toxiproxy.server.api import Api, Request, Response, refused
+from chaosbandit.toxiproxy.server.descriptors import (
+    LEAST,
+    RESERVE,
+    Descriptors,
+    limit_now,
+    raise_limit,
+)
+from chaosbandit.toxiproxy.server.hosts import is_loopback, is_of_this_machine, refusal
 from chaosbandit.toxiproxy.server.listening import (
     AddressError,
     bound_address,
     listening_socket,
     resolve,
 )
+from chaosbandit.toxiproxy.server.reading import Refused, linger, read_request
+from chaosbandit.toxiproxy.server.wire import Refusal
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8474
 
-_IDLE_TIMEOUT_S = 60.0
-_READ_BYTES = 64 * 1024
-_LARGEST_BODY_BYTES = 16 * 1024 * 1024
+RESPONSE_TIMEOUT_S = 30.0
+"""For all of a response to leave; the real server's limit."""
+
+_TURN_AWAY_S = 1.0
 _DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
 
 
@@ -37,12 +55,28 @@ async def serve(
     port: int = DEFAULT_PORT,
     *,
     seed: int | None = None,
+    config: Path | None = None,
     ready: Callable[[str, int], None] | None = None,
 ) -> None:
-    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has."""
+    """Run a server until SIGINT or SIGTERM; `ready` is told the address it really has.
+
+    It begins with the proxies of `config`; what is wrong there goes to stderr and stops nothing.
+    This process then may have as many descriptors as it can.
+
+    Raises:
+        ToxiproxyError: it cannot listen there, or has too few descriptors to be of use.
+    """
+    raise_limit()
+    limit = limit_now()
+    if limit is not None and limit < LEAST:
+        raise ToxiproxyError(
+            f"the embedded Toxiproxy needs more file descriptors: found a limit of {limit}, wanted "
+            f"at least {LEAST}; raise `ulimit -n`, 2 for each connection and {RESERVE} to spare"
+        )
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with running(host, port, seed=seed) as (bound_host, bound_port):
+    loop.set_exception_handler(_unless_out_of_descriptors)
+    async with running(host, port, seed=seed, config=config) as (bound_host, bound_port):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         try:
@@ -56,10 +90,15 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def running(
-    host: str = DEFAULT_HOST, port: int = 0, *, seed: int | None = None
+    host: str = DEFAULT_HOST,
+    port: int = 0,
+    *,
+    seed: int | None = None,
+    config: Path | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Have a server on the running loop and yield its host and port; leaving closes everything."""
-    api = Api(secrets.randbits(64) if seed is None else seed)
+    descriptors = Descriptors(limit_now())
+    api = Api(secrets.randbits(64) if seed is None else seed, descriptors)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         sock = listening_socket(await resolve(place))
@@ -69,8 +108,12 @@ async def running(
             "of this machine; stop what uses it or choose another port (0 takes any free one)"
         ) from None
     address = bound_address(sock)
-    clients = _Clients(api)
-    server = await asyncio.start_server(clients.serve, sock=sock)
+    if config is not None:
+        await _populate(api, config)
+    own_name = host if is_loopback(address.host) else None
+    clients = _Clients(api, descriptors.api_connections, own_name)
+    backlog = descriptors.api_connections  # as many are accepted before any is looked at
+    server = await asyncio.start_server(clients.serve, sock=sock, backlog=backlog)
     try:
         yield address.host, address.port
     finally:
@@ -79,11 +122,32 @@ async def running(
         await api.close()
 
 
-class _Clients:
-    """The HTTP connections to one API."""
+async def _populate(api: Api, config: Path) -> None:
+    try:
+        made, refusal = await api.populate(config.read_bytes())  # noqa: ASYNC240  before it serves
+    except OSError as error:
+        _warn(f"{config} cannot be read ({error.strerror or error}): it begins without proxies")
+        return
+    if refusal is not None:
+        names = ", ".join(proxy.name for proxy in made) or "none"
+        _warn(f"{config}: {refusal.text}; proxies made before that: {names}")
 
-    def __init__(self, api: Api) -> None:
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"toxiproxy: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class _Clients:
+    """The HTTP connections to one API; at most `most` of them are served.
+
+    `own_name` is the host it was given, if a loopback one.
+    """
+
+    def __init__(self, api: Api, most: int, own_name: str | None) -> None:
         self._api = api
+        self._most = most
+        self._own_name = own_name
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,11 +157,16 @@ class _Clients:
         self._tasks.add(task)
         connection = h11.Connection(h11.SERVER)
         try:
+            if len(self._tasks) > 2 * self._most:
+                return
+            if len(self._tasks) > self._most:
+                await _turn_away(connection, reader, writer)
+                return
             while await self._answer_one(connection, reader, writer):
                 connection.start_next_cycle()
-        except h11.RemoteProtocolError as error:
-            writer.write(_refuse(connection, error.error_status_hint))
-        except (OSError, TimeoutError, h11.LocalProtocolError):
+        except TimeoutError:  # before OSError, which it is
+            writer.transport.abort()  # it may not even read what is waiting for it
+        except (OSError, h11.LocalProtocolError):
             pass  # the client is gone, or has nothing more to say
         except asyncio.CancelledError:
             pass  # the server ends; a cancelled connection is not worth a message
@@ -118,46 +187,45 @@ class _Clients:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
-        request = await _read_request(connection, reader, writer)
-        if request is None:
+        try:
+            found = await read_request(connection, reader, writer)
+        except Refused as refused:
+            writer.write(_refuse(connection, refused))
+            await linger(reader, writer)
             return False
-        response = await self._api.answer(request)
+        if found is None:
+            return False
+        request, host = found
+        response = await self._answer(request, host)
         with_body = request.method != "HEAD"
         writer.write(_response_bytes(connection, response, with_body=with_body))
-        await writer.drain()
+        async with asyncio.timeout(RESPONSE_TIMEOUT_S):
+            await writer.drain()
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
 
+    async def _answer(self, request: Request, host: str | None) -> Response:
+        # HTTP/1.0 may have no Host, but no browser speaks that
+        if self._own_name is None or host is None or is_of_this_machine(host, self._own_name):
+            return await self._api.answer(request)
+        return Response(403, refusal(host).encode(), "text/plain; charset=utf-8")
 
-async def _read_request(
+
+async def _turn_away(
     connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> Request | None:
-    head: h11.Request | None = None
-    body = bytearray()
-    while True:
-        match connection.next_event():
-            case h11.Request() as head:
-                pass
-            case h11.Data(data=data):
-                body += data
-                if len(body) > _LARGEST_BODY_BYTES:
-                    raise h11.RemoteProtocolError("body too large", error_status_hint=413)
-            case h11.EndOfMessage() if head is not None:
-                return _request(head, bytes(body))
-            case h11.NEED_DATA:
-                if connection.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
-                    writer.write(connection.send(go_on) or b"")
-                async with asyncio.timeout(_IDLE_TIMEOUT_S):
-                    connection.receive_data(await reader.read(_READ_BYTES))
-            case _:
-                return None
-
-
-def _request(head: h11.Request, body: bytes) -> Request:
-    agent = next((value for name, value in head.headers if name == b"user-agent"), b"")
-    return Request(
-        head.method.decode("ascii"), head.target.decode("latin-1"), agent.decode("latin-1"), body
-    )
+) -> None:
+    """Say that there is no descriptor to serve with, once asked for something."""
+    async with asyncio.timeout(_TURN_AWAY_S):
+        try:
+            found = await read_request(connection, reader, writer)
+        except Refused as why:
+            writer.write(_refuse(connection, why))
+            return
+        if found is not None:
+            response = refused(Refusal(500, os.strerror(errno.EMFILE).lower()))
+            response = replace(response, headers={**response.headers, "Connection": "close"})
+            with_body = found[0].method != "HEAD"
+            writer.write(_response_bytes(connection, response, with_body=with_body))
+            await writer.drain()
 
 
 def _response_bytes(connection: h11.Connection, response: Response, *, with_body: bool) -> bytes:
@@ -166,18 +234,28 @@ def _response_bytes(connection: h11.Connection, response: Response, *, with_body
         headers["Content-Type"] = response.content_type
     if response.status != 204:
         headers["Content-Length"] = str(len(response.body))
+    reason = HTTPStatus(response.status).phrase.encode()
     events: list[h11.Event] = [
-        h11.Response(status_code=response.status, headers=[*headers.items()])
+        h11.Response(status_code=response.status, headers=[*headers.items()], reason=reason)
     ]
     if response.body and with_body:
         events.append(h11.Data(data=response.body))
     events.append(h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)
+    sent = b"".join(connection.send(event) or b"" for event in events)
+    # Go leaves it out; without the header, h11 would say that chunks follow
+    return sent if with_body or response.body else sent.replace(b"Content-Length: 0\r\n", b"")
 
 
-def _refuse(connection: h11.Connection, status: int) -> bytes:
+def _refuse(connection: h11.Connection, refused: Refused) -> bytes:
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return b""
     headers = {"Connection": "close"}
-    response = Response(status, b"Bad Request", "text/plain; charset=utf-8", headers)
+    response = Response(refused.status, refused.text.encode(), "text/plain; charset=utf-8", headers)
     return _response_bytes(connection, response, with_body=True)
+
+
+def _unless_out_of_descriptors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio tries again after a second; nobody may be reading what it has to say of that."""
+    error = context.get("exception")
+    if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        loop.default_exception_handler(context)

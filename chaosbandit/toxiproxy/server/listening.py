@@ -7,7 +7,9 @@ listen on all interfaces. Knows nothing of proxies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ DEFAULT_HOST = "127.0.0.1"
 RESOLVE_TIMEOUT_S = 5.0
 
 _BACKLOG = 1024
+_NUMBER = re.compile("[+-]?[0-9]*")
 
 
 class AddressError(Exception):
@@ -50,21 +53,28 @@ async def resolve(text: str) -> Address:
     """Return the one address that a text names, IPv4 where there is a choice."""
     host, port = split_address(text) if text else ("", 0)
     host = host or DEFAULT_HOST
+    if _is_short_ipv4(host):
+        raise AddressError(f"lookup {host}: no such host")
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
         raise AddressError(f"lookup {host}: i/o timeout") from None
-    except (OSError, ValueError):
+    except (socket.gaierror, ValueError):
         raise AddressError(f"lookup {host}: no such host") from None
+    except OSError as error:  # this machine's trouble: no descriptors left, for instance
+        raise AddressError(f"lookup {host}: {_reason(error)}") from None
     family, _, _, _, place = min(found, key=_is_not_ipv4)
     return Address(family, str(place[0]), int(place[1]))
 
 
 def listening_socket(address: Address) -> socket.socket:
     """Return a socket that listens there, without blocking."""
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise AddressError(f"{address}: socket: {_reason(error)}") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
@@ -72,8 +82,7 @@ def listening_socket(address: Address) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise AddressError(f"{address}: bind: {reason}") from None
+        raise AddressError(f"{address}: bind: {_reason(error)}") from None
     return sock
 
 
@@ -83,17 +92,27 @@ def bound_address(sock: socket.socket) -> Address:
     return Address(socket.AddressFamily(sock.family), host, port)
 
 
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
 def _port(text: str) -> int:
-    try:
-        port = int(text or "0")
-    except ValueError:
+    if _NUMBER.fullmatch(text) is None:
         try:
-            return socket.getservbyname(text, "tcp")
-        except OSError:
+            return socket.getservbyname(text.lower(), "tcp")
+        except (OSError, ValueError):
             raise AddressError(f"lookup tcp/{text}: unknown port") from None
-    if not 0 <= port <= 65535:
+    digits = text.lstrip("+-0")
+    if len(digits) > 5 or int(digits or 0) > 65535 or (digits and text.startswith("-")):
         raise AddressError(f"address {text}: invalid port")
-    return port
+    return int(digits or 0)
+
+
+def _is_short_ipv4(host: str) -> bool:
+    """Whether only the C library takes it for an address: `127.1`, `0x7f000001`."""
+    with contextlib.suppress(OSError, ValueError):
+        return socket.inet_ntoa(socket.inet_aton(host)) != host
+    return False
 
 
 def _is_not_ipv4(found: tuple[Any, ...]) -> bool:

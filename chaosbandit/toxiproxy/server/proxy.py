@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
+from functools import partial
 
 from chaosbandit.toxiproxy.records import STREAMS, ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.listening import (
     Address,
@@ -32,11 +36,12 @@ _PAUSE_WITHOUT_SOCKETS_S = 0.1
 class Proxy:
     """A proxy, stopped until `start`; toxics may come and go in either state."""
 
-    def __init__(self, wanted: ProxyRecord, seed: int) -> None:
+    def __init__(self, wanted: ProxyRecord, seed: int, descriptors: Descriptors) -> None:
         self.name = wanted.name
         self.listen = wanted.listen
         self.upstream = wanted.upstream
         self._seed = seed
+        self._descriptors = descriptors
         self._listener: socket.socket | None = None
         self._chains: dict[str, list[ToxicRecord]] = {stream: [] for stream in STREAMS}
         self._accepted = 0
@@ -69,11 +74,22 @@ class Proxy:
     # Listening.
 
     def start(self, address: Address) -> None:
-        """Listen; no-op if it does already."""
-        if self._listener is None:
+        """Listen; no-op if it does already.
+
+        Raises:
+            AddressError: not there, or there is no descriptor left for it.
+        """
+        if self._listener is not None:
+            return
+        if not self._descriptors.take(self):
+            raise AddressError(f"{address}: socket: {os.strerror(errno.EMFILE).lower()}")
+        try:
             self._listener = listening_socket(address)
-            self.listen = str(bound_address(self._listener))
-            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+        except AddressError:
+            self._descriptors.give(self)
+            raise
+        self.listen = str(bound_address(self._listener))
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def stop(self) -> None:
         """Close the listener and both sockets of every connection at once."""
@@ -81,6 +97,7 @@ class Proxy:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+            self._descriptors.give(self)
         for task in self._opening:
             task.cancel()
         for connection in [*self._connections]:
@@ -89,27 +106,40 @@ class Proxy:
     def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(_ACCEPTS_AT_ONCE):
+            connection = Connection(self._ended)
             try:
+                if not self._descriptors.take(connection):
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 client, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._descriptors.give(connection)
                 return
             except OSError:  # no file descriptors left: let some connections end first
+                self._descriptors.give(connection)
                 loop.remove_reader(listener)
                 loop.call_later(_PAUSE_WITHOUT_SOCKETS_S, self._accept_again, listener)
                 return
             client.setblocking(False)
             self._accepted += 1
-            task = loop.create_task(self._open(client, self._accepted))
+            task = loop.create_task(self._open(connection, client, self._accepted))
             self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            task.add_done_callback(partial(self._opened, connection))
 
     def _accept_again(self, listener: socket.socket) -> None:
         if listener is self._listener:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
-    async def _open(self, client: socket.socket, number: int) -> None:
+    def _opened(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        if connection not in self._connections:
+            self._descriptors.give(connection)
+
+    def _ended(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._descriptors.give(connection)
+
+    async def _open(self, connection: Connection, client: socket.socket, number: int) -> None:
         loop = asyncio.get_running_loop()
-        connection = Connection(self._connections.discard)
         with contextlib.ExitStack() as undo:
             undo.callback(client.close)
             undo.callback(connection.abort)

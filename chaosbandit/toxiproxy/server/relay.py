@@ -40,6 +40,7 @@ class Side(asyncio.Protocol):
         self._finishing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Read nothing before both links are there."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.set_write_buffer_limits(high=_BUFFER_BYTES)
@@ -55,26 +56,31 @@ class Side(asyncio.Protocol):
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        """Into the link, or straight to the peer where no toxic stands."""
         if self.outgoing.direct:
             self.peer.write(data)
         else:
             self.outgoing.feed(data)
 
     def eof_received(self) -> bool:
+        """What is in the link is still delivered."""
         self.outgoing.source_ended()
         return True  # asyncio would close the socket although the answer is still on its way
 
     def pause_writing(self) -> None:
+        """The reader is slow: the link before it waits."""
         if not self._finishing:
             self.incoming.sink_paused()
 
     def resume_writing(self) -> None:
+        """The reader caught up: the link goes on, or the connection ends."""
         if not self._finishing:
             self.incoming.sink_resumed()
         elif self.transport is not None:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """As an end of input, whatever the reason."""
         self.transport = None
         if self._ready:
             self.outgoing.source_ended()

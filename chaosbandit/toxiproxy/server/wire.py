@@ -40,34 +40,42 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a failure
 
 
 def bad_request_body(reason: object) -> Refusal:
+    """The body is no JSON of the right shape."""
     return Refusal(400, f"bad request body: {reason}")
 
 
 def missing_field(name: str) -> Refusal:
+    """A field that must be there is not."""
     return Refusal(400, f"missing required field: {name}")
 
 
 def proxy_not_found() -> Refusal:
+    """No proxy of that name."""
     return Refusal(404, "proxy not found")
 
 
 def proxy_already_exists() -> Refusal:
+    """A second proxy of that name."""
     return Refusal(409, "proxy already exists")
 
 
 def toxic_not_found() -> Refusal:
+    """No toxic of that name."""
     return Refusal(404, "toxic not found")
 
 
 def toxic_already_exists() -> Refusal:
+    """A second toxic of that name."""
     return Refusal(409, "toxic already exists")
 
 
 def invalid_stream() -> Refusal:
+    """Neither upstream nor downstream."""
     return Refusal(400, "stream was invalid, can be either upstream or downstream")
 
 
 def invalid_toxic_type() -> Refusal:
+    """No toxic of that type."""
     return Refusal(400, "invalid toxic type")
 
 

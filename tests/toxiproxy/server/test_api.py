@@ -192,6 +192,83 @@ def test_refuses(
     assert routed == ("x-toxiproxy-request-id" in caller.headers)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "FOO"])
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("//proxies", "/proxies"),
+        ("//", "/"),
+        ("/proxies//toxics", "/proxies/toxics"),
+        ("/proxies/../version", "/version"),
+        ("/proxies/./", "/proxies/"),
+        ("/proxies/p/..", "/proxies"),
+        ("/proxies/p%2F%2Fq?a=%20", "/proxies/p/q?a=%20"),
+        ("//!'()*$&+,:;=@~", "/%21%27%28%29%2A$&+,:;=@~"),
+        ("http://localhost//version", "http://localhost/version"),
+    ],
+)
+def test_long_ways_are_moved_permanently(
+    caller: Caller, method: str, target: str, location: str
+) -> None:
+    body = "{}" if method == "POST" else None
+    assert caller.send(method, target, body, agent="Mozilla/5.0") == (301, "")
+    assert location == caller.headers["location"]
+    assert "x-toxiproxy-request-id" not in caller.headers
+    assert caller.headers.get("content-length") == (None if method == "HEAD" else "0")
+
+
+def test_options_of_the_whole_server(caller: Caller) -> None:
+    assert caller.send("OPTIONS", "*") == (200, "")
+    assert caller.headers["content-length"] == "0"
+    assert caller.send("GET", "*") == (301, "")
+    assert caller.headers["location"] == "/%2A"
+
+
+@pytest.mark.parametrize("target", ["proxies", "?x", "//%zz", "/100%"])
+def test_refuses_what_is_no_target(caller: Caller, target: str) -> None:
+    assert caller.send("GET", target) == (400, "400 Bad Request")
+    assert caller.headers["content-type"] == "text/plain; charset=utf-8"
+    assert caller.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "length"),
+    [("/version", 405, None), ("/proxies/p/toxics/slow", 405, None), ("/nope", 404, "19")],
+)
+def test_an_answer_to_head_has_the_length_of_a_body_alone(
+    caller: Caller, path: str, status: int, length: str | None
+) -> None:
+    for _ in range(2):  # on one connection
+        assert caller.send("HEAD", path) == (status, "")
+        assert length == caller.headers.get("content-length")
+        assert "transfer-encoding" not in caller.headers
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:2_2", "127.0.0.1:0x50", "127.0.0.1:\u0661"])
+def test_a_port_is_decimal_digits(caller: Caller, listen: str) -> None:
+    port = listen.rpartition(":")[2]
+    unknown = f"lookup tcp/{port}: unknown port"
+    proxy = {"name": "q", "upstream": "u:1", "listen": listen}
+    assert caller.send("POST", "/proxies", proxy) == (500, error(f"listen tcp: {unknown}", 500))
+    assert caller.send("PATCH", "/proxies/p", proxy) == (500, error(unknown, 500))
+
+
+@pytest.mark.parametrize("host", ["127.1", "127.0.0.01", "2130706433"])
+def test_a_short_address_is_a_name_nobody_has(caller: Caller, host: str) -> None:
+    proxy = {"name": "q", "upstream": "u:1", "listen": f"{host}:0"}
+    wanted = error(f"listen tcp: lookup {host}: no such host", 500)
+    assert caller.send("POST", "/proxies", proxy) == (500, wanted)
+
+
+def test_populate_shows_what_there_is_in_the_end(caller: Caller) -> None:
+    one = {"name": "q", "upstream": "u:1", "listen": "127.0.0.1:0"}
+    shown = caller.json("POST", "/populate", [one, {**one, "upstream": "u:2"}])["proxies"]
+    assert [(proxy["upstream"], proxy["enabled"]) for proxy in shown] == [
+        ("u:1", False),
+        ("u:2", True),
+    ]
+
+
 WRONG_KINDS = [
     ("POST", "/proxies", '{"name":1,"upstream":"x"}'),
     ("POST", "/proxies", '{"name":"q","upstream":"x","enabled":"yes"}'),

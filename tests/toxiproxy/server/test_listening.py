@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -25,7 +27,11 @@ from chaosbandit.toxiproxy.server.listening import (
         ("localhost:80", "127.0.0.1:80"),
         ("[::1]:80", "[::1]:80"),
         ("127.0.0.1:http", "127.0.0.1:80"),
+        ("127.0.0.1:HTTP-Alt", "127.0.0.1:8080"),
         ("127.0.0.1:", "127.0.0.1:0"),
+        ("127.0.0.1:-", "127.0.0.1:0"),
+        ("127.0.0.1:-0", "127.0.0.1:0"),
+        ("127.0.0.1:+00800", "127.0.0.1:800"),
         (":80", "127.0.0.1:80"),
         ("", "127.0.0.1:0"),
     ],
@@ -42,6 +48,14 @@ def test_resolves(text: str, resolved: str) -> None:
         ("::1:80", "address ::1:80: too many colons in address"),
         ("127.0.0.1:65536", "address 65536: invalid port"),
         ("127.0.0.1:-1", "address -1: invalid port"),
+        ("127.0.0.1:99999999999999999999", "address 99999999999999999999: invalid port"),
+        ("127.0.0.1:2_2", "lookup tcp/2_2: unknown port"),
+        ("127.0.0.1: 2", "lookup tcp/ 2: unknown port"),
+        ("127.0.0.1:0x50", "lookup tcp/0x50: unknown port"),
+        ("127.0.0.1:\u0661", "lookup tcp/\u0661: unknown port"),
+        ("127.1:80", "lookup 127.1: no such host"),
+        ("127.0.0.01:80", "lookup 127.0.0.01: no such host"),
+        ("2130706433:80", "lookup 2130706433: no such host"),
         ("127.0.0.1:no-such-service", "lookup tcp/no-such-service: unknown port"),
         ("300.0.0.1.invalid:80", "lookup 300.0.0.1.invalid: no such host"),
         ("nul\0.invalid:80", "lookup nul\0.invalid: no such host"),
@@ -65,3 +79,38 @@ def test_binds_and_says_where() -> None:
         assert taken.port > 0
         with pytest.raises(AddressError, match=f"^{taken}: bind: address already in use$"):
             listening_socket(taken)
+
+
+WITHOUT_DESCRIPTORS = """
+import asyncio, os, resource, socket
+from chaosbandit.toxiproxy.server.listening import Address, AddressError, listening_socket, resolve
+
+async def main():
+    await asyncio.to_thread(int)  # what the loop needs itself
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    try:
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        pass
+    try:
+        await resolve("localhost:80")
+    except AddressError as error:
+        print(error)
+    try:
+        listening_socket(Address(socket.AF_INET, "127.0.0.1", 0))
+    except AddressError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+
+
+def test_running_out_of_descriptors_is_said_to_be_that() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout.splitlines() == [
+        "lookup localhost: too many open files",
+        "127.0.0.1:0: socket: too many open files",
+    ], ended.stderr

@@ -22,6 +22,7 @@ class ResetPeer(Stage):
 
     @property
     def removal_ends(self) -> bool:
+        """Once data met it, there is nothing to go back to."""
         return self._met
 
     def start(self, attributes: Mapping[str, int], drawn: bool, now_s: float) -> list[Chunk]:

@@ -14,6 +14,7 @@ class Timeout(Stage):
 
     @property
     def removal_ends(self) -> bool:
+        """What it swallowed cannot be passed on."""
         return True
 
     def _begin(self, now_s: float) -> None:
