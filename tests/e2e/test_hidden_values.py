@@ -23,7 +23,6 @@ SETTINGS = re.compile(
     r"|guardrails\.(max_.*|abort_.*)|traffic\.(rate|timeout|method|connections|control_share|unsafe.*)"
     r"|require|ladders\.(proxy|stream|toxic|vary|from|to|jitter)|proxies\.slow_readers"
 )
-ADDRESS = re.compile(r"proxies\.(upstream|listen)|toxiproxy")
 SCENARIO = """\
 version: 1
 name: "{name}"
