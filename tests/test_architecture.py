@@ -27,8 +27,10 @@ CORE = [
     "series", "weighing", "events", "campaign", "climb", "steady", "judge", "monotone",
     "confirmation", "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
 ]  # fmt: skip
+# Of nobody in particular: what may not be shown, and what others say.
+TEXTS = {"hidden", "strangers"}
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
-PORTS = {"core", "faults", "ports", "errors", "shortage", "_version", "__version__"}
+PORTS = {"core", "faults", "ports", "errors", "shortage", "_version", "__version__", *TEXTS}
 MAY_IMPORT = {
     "cli": {"*"},
     "doctor": {"*"},
@@ -37,10 +39,11 @@ MAY_IMPORT = {
     "_version": set[str](),
     "errors": set[str](),
     "shortage": set[str](),
-    "faults": set[str](),
+    "faults": TEXTS,
+    **dict.fromkeys(TEXTS, TEXTS),
     "ports": {"core", "errors", "faults"},
     "engine": PORTS,
-    "scenario": {"core", "errors", "faults"},
+    "scenario": {"core", "errors", "faults", *TEXTS},
     **dict.fromkeys(ADAPTERS, PORTS),
     "to_the_end": {"errors"},
     "toxiproxy": {*PORTS, "to_the_end"},
@@ -146,7 +149,7 @@ def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
     """The watchdog process imports it without the package, before it knows of any fault."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     watched = {"toxiproxy": DOOR, "safety": WATCHDOG}.get(parts[0], set[str]())
-    if parts[0] != "faults" and (len(parts) != 2 or parts[1] not in watched):
+    if parts[0] not in {"faults", *TEXTS} and (len(parts) != 2 or parts[1] not in watched):
         return
     for imported in imports(path):
         below = within(imported)
@@ -158,7 +161,9 @@ def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
         elif len(below) > 1 and below[0] == "safety":
             assert below[1] in WATCHDOG, f"{parts} imports {imported}"
         else:
-            assert below[0] in ("faults", "toxiproxy", "safety"), f"{parts} imports {imported}"
+            assert below[0] in {"faults", "toxiproxy", "safety", *TEXTS}, (
+                f"{parts} imports {imported}"
+            )
 
 
 def test_nobody_goes_past_the_door() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from chaosbandit.errors import Exit
 from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.ledger import Damaged
+from chaosbandit.strangers import said
 
 _SCHEMA = 1
 _LAST_RESORT = (
@@ -175,7 +176,7 @@ def described(fault: Fault) -> str:
     place = f"{fault.name}{more} at {fault.server}"
     if fault.proxy == fault.name:
         return place
-    return f"{place} ({'on' if fault.toxics else 'in place of'} {fault.proxy})"
+    return f"{place} ({'on' if fault.toxics else 'in place of'} {said(fault.proxy)})"
 
 
 def merged(reports: Iterable[CleanReport]) -> CleanReport:

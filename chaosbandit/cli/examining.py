@@ -67,10 +67,11 @@ def doctor(
         from chaosbandit.doctor.checkup import examine
         from chaosbandit.doctor.findings import exit_code
         from chaosbandit.doctor.table import WIDTH, is_coloured, to_json, to_text
+        from chaosbandit.hidden import masked_record
 
         tell = _teller()
         try:
-            findings = interruptible(lambda _: examine(subject, tell))
+            findings = masked_record(interruptible(lambda _: examine(subject, tell)))
         except InterruptedRunError as error:
             raise InterruptedLookError(error.exit_code) from None
         if as_json:
@@ -86,16 +87,17 @@ def _subject(file: Path | None, named: list[str], *, yes: bool) -> Subject:
     """Everything the checks are told; a wrong scenario or rules file is refused here."""
     import os
 
+    from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.targets import host_of, server_named, touched
     from chaosbandit.core.scenario import EMBEDDED
     from chaosbandit.doctor.subject import Subject
     from chaosbandit.safety.kill_switch import default_places
     from chaosbandit.safety.ledger import FaultLedger
-    from chaosbandit.scenario import load, refuse_embedded_canary
+    from chaosbandit.scenario import refuse_embedded_canary
     from chaosbandit.scenario.project import rules_for
     from chaosbandit.store.journal import default_folder
 
-    loaded = load(file, os.environ) if file is not None else None
+    loaded = load_hiding(file) if file is not None else None
     scenario = loaded.scenario if loaded is not None else None
     servers = [str(server_named(option)) for option in named]
     servers = servers or ([scenario.toxiproxy] if scenario is not None else [])

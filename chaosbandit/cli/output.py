@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from chaosbandit.errors import ChaosbanditError, HarnessError, ScenarioError
+from chaosbandit.hidden import masked, masked_json
 
 
 def show(text: str, *, as_json: bool = False) -> None:
@@ -24,7 +25,7 @@ def show(text: str, *, as_json: bool = False) -> None:
         encoding = "utf-8" if as_json else None  # which JSON is, whatever the terminal speaks
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(masked_json(text) if as_json else masked(text))
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
@@ -33,6 +34,23 @@ def show(text: str, *, as_json: bool = False) -> None:
                 f"the result could not be written to stdout: {error.strerror or error}; a run's "
                 "journal holds it as well"
             ) from error
+
+
+class _Masked(io.TextIOWrapper):
+    """A stream that shows nothing of what variables hold, whoever writes to it."""
+
+    def write(self, text: str) -> int:
+        super().write(masked(text))
+        return len(text)
+
+
+def mask_stderr() -> None:
+    """Progress, logs, errors and tracebacks: from now on all of them are masked."""
+    stream = sys.stderr
+    if type(stream) is not io.TextIOWrapper:  # masked already, or not ours to replace
+        return
+    encoding, errors = stream.encoding, stream.errors
+    sys.stderr = _Masked(stream.detach(), encoding, errors, line_buffering=True)
 
 
 @contextmanager

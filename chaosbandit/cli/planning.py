@@ -52,27 +52,26 @@ def plan(
     end, what to change when too many end without an answer, and what each change costs, each with
     how well so few campaigns know it. Nothing is sent or connected to.
     """
-    import os
     import time
 
     began_s = time.monotonic()
 
+    from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.output import show, telling
 
     with telling(as_json):
-        from chaosbandit.scenario import load
-
-        loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+        loaded = load_hiding(scenario)  # a wrong file is told before the rest is imported
         asked = gates_alone(loaded.scenario) if gate else loaded.scenario
 
         from chaosbandit.cli.interrupts import unwind_from_now_on
+        from chaosbandit.hidden import masked_record
         from chaosbandit.plan.outcome import to_json
         from chaosbandit.plan.pace import Pace
         from chaosbandit.plan.text import to_text
 
         unwind_from_now_on()  # so that Ctrl-C takes the processes along
         pace = Pace(lambda: time.monotonic() - began_s, campaigns)
-        found = _planned(asked, seed, pace, _Bar(showing=not as_json))
+        found = masked_record(_planned(asked, seed, pace, _Bar(showing=not as_json)))
     show(to_json(found) if as_json else to_text(found), as_json=as_json)
 
 

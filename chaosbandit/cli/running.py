@@ -67,15 +67,15 @@ def run(
     from dataclasses import replace
 
     from chaosbandit.cli.home import need_home
+    from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.output import telling
     from chaosbandit.cli.targets import server_named
 
     with telling(as_json):
         need_home()
-        from chaosbandit.scenario import load
         from chaosbandit.scenario.project import rules_for
 
-        loaded = load(scenario, os.environ)  # a wrong file is told before the rest is imported
+        loaded = load_hiding(scenario)  # a wrong file is told before the rest is imported
         if gate:
             loaded = replace(loaded, scenario=gates_alone(loaded.scenario))
         rules = rules_for(scenario, os.environ)

@@ -27,15 +27,15 @@ def validate(
     import os
     from dataclasses import asdict
 
+    from chaosbandit.cli.loading import load_hiding
     from chaosbandit.cli.output import show
     from chaosbandit.errors import Exit, Problem, ScenarioError
-    from chaosbandit.scenario import load
     from chaosbandit.scenario.project import rules_for
 
     problems: list[Problem] = []
     for file in files:
         try:
-            loaded = load(file, os.environ)
+            loaded = load_hiding(file)
             rules_for(file, os.environ)
         except ScenarioError as error:
             problems.extend(problem for problem in error.problems if problem not in problems)

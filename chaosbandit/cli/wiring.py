@@ -25,6 +25,7 @@ from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
 from chaosbandit.engine import Engine, longest_s
+from chaosbandit.hidden import masked, masked_record
 from chaosbandit.ports import Sink
 from chaosbandit.report.json import to_json
 from chaosbandit.report.live import progress
@@ -80,9 +81,9 @@ def run_scenario(loaded: Loaded, options: RunOptions) -> Finished:
             options = replace(options, own_server=True)
         run = new_run()
         folder = options.journal or default_folder(os.environ)
-        path = folder / file_name(scenario.name, run, time.time())
+        path = folder / file_name(masked(scenario.name), run, time.time())
         campaign = interruptible(partial(_run, loaded, options, server, run, path))
-    result = result_of(campaign, journal=path)
+    result = masked_record(result_of(campaign, journal=path))
     show(to_json(result) if options.as_json else to_text(result), as_json=options.as_json)
     assert campaign.stopped is not None, "the engine always says how a run ended"
     brackets = tuple(bracket(climb) for climb in climbs(campaign))

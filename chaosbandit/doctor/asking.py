@@ -138,7 +138,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
 def _epoch_s(date: str | None) -> float | None:
     try:
         return email.utils.parsedate_to_datetime(date).timestamp() if date else None
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, IndexError, RecursionError):  # no date at all
         return None
 
 

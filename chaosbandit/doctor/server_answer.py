@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from chaosbandit.doctor.asking import in_thread
 from chaosbandit.errors import HarnessError
 from chaosbandit.faults.steps import proxy_path
+from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import Listing, StrangeError, all_proxies
 from chaosbandit.toxiproxy.records import ProxyRecord
@@ -66,8 +67,8 @@ async def look(
         except UnansweredError as error:
             return await _unanswered(url, error, deadline_s)
         if version_in(version)[0] is None:
-            said = f"its /version answered {version.status}: {version.text[:_SAID]!r}"
-            return ServerAnswer(url, version, problem=_strange(url, said), is_foreign=True)
+            found = f"its /version answered {version.status}: {said(version.text, _SAID)!r}"
+            return ServerAnswer(url, version, problem=_strange(url, found), is_foreign=True)
         within_s = (CALLS + 2) * deadline_s
         shown = await in_thread(lambda: _listed(url, version, calls, deadline_s), within_s)
     if shown.is_frozen:
@@ -81,7 +82,7 @@ def version_in(answer: Reply) -> tuple[str | None, bool]:
     """The version, and whether it is stated in the way of today's servers."""
     version = answer.record().get("version")
     if isinstance(version, str):
-        return version, True
+        return said(version, _SAID), True
     plain = re.fullmatch(r"(git|\d+\.\d+[\w.-]*)\s*", answer.text)
     return (plain[1], False) if plain and answer.status == 200 else (None, False)
 
@@ -123,9 +124,9 @@ async def _unanswered(url: str, error: UnansweredError, deadline_s: float) -> Se
     if isinstance(error.__cause__, TimeoutError):
         return ServerAnswer(url, is_silent=True)
     if isinstance(error.__cause__, http.client.HTTPException):
-        why = "".join(c for c in error.why if c.isprintable())[:_SAID]
-        said = f"it answered `GET /version` with something else than HTTP: {why}"
-        return ServerAnswer(url, problem=_strange(url, said), is_foreign=True)
+        why = said(error.why, _SAID)
+        what = f"it answered `GET /version` with something else than HTTP: {why}"
+        return ServerAnswer(url, problem=_strange(url, what), is_foreign=True)
     return ServerAnswer(url, problem=unanswered(url, error))
 
 

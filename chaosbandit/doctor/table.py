@@ -19,6 +19,7 @@ WIDEST = 120
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.WARN: "warn", Level.FAIL: "FAIL"}
 _COLOURS = {Level.OK: "32", Level.NOTE: "36", Level.WARN: "33", Level.FAIL: "1;31"}
 _LONGEST_CHECK = 18
+_LONGEST = 2000  # characters of a part: names at a server may have any length
 _QUOTED = re.compile(r"`([^`]*)`")
 _COMMAND = re.compile(r"[a-z/][^ ]* .*")  # a keyword or `GET /version` is not for a shell
 _FURTHER = " " * 4
@@ -66,7 +67,7 @@ def is_coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:
 def _printable(finding: Finding) -> Finding:
     """Without what a server's or a proxy's words could do to a terminal."""
     check, found, wanted, do = (
-        "".join(c if c.isprintable() else " " for c in text)
+        "".join(c if c.isprintable() else " " for c in text[:_LONGEST])
         for text in (finding.check, finding.found, finding.wanted, finding.do)
     )
     return Finding(check, finding.level, found, wanted, do)

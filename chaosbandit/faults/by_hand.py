@@ -7,7 +7,6 @@ answered with 404 or 409 and changes nothing.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 
 from chaosbandit.faults.fault import Fault
@@ -24,6 +23,7 @@ from chaosbandit.faults.steps import (
     swap_back,
 )
 from chaosbandit.faults.steps import create as create_closed
+from chaosbandit.hidden import shell_word
 
 _AHEAD_S = 1  # users wait for the next command
 _SOON_S = 3  # whether it hangs is known by then
@@ -46,7 +46,7 @@ def commands(fault: Fault) -> tuple[str, ...]:
 
 def look(server: str, proxy: str) -> str:
     """The command that shows a proxy."""
-    return shlex.join(_curl(_SOON_S, server, proxy_path(proxy)))
+    return _joined(_curl(_SOON_S, server, proxy_path(proxy)))
 
 
 def create(fault: Fault) -> str:
@@ -69,7 +69,7 @@ def line(server: str, step: Step) -> str:
         words += ["-X", "DELETE"]
     if step.body is not None:
         words += ["-d", json.dumps(step.body)]
-    return shlex.join(words)
+    return _joined(words)
 
 
 def quiet_commands(fault: Fault) -> tuple[str, ...]:
@@ -87,6 +87,11 @@ def _lines(server: str, steps: Iterable[Step]) -> list[str]:
 
 def _if_it_answers(fault: Fault, steps: Iterable[Step]) -> str:
     return " && ".join([look(fault.server, fault.proxy), *_lines(fault.server, steps)])
+
+
+def _joined(words: Iterable[str]) -> str:
+    """A command; what variables of the scenario held is left for the shell to fill in."""
+    return " ".join(map(shell_word, words))
 
 
 def _curl(within_s: int, server: str, path: str) -> list[str]:

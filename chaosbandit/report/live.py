@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.events import Event, RunStarted, Stopped
+from chaosbandit.hidden import masked
 from chaosbandit.report.axis import ASCII, FAINT, UNICODE, Glyphs, Row
 from chaosbandit.report.lines import PlainLines, line_of
 from chaosbandit.report.phrases import clock, writable
@@ -78,7 +79,7 @@ class LiveView:
 
     def _print(self, line: str) -> None:
         elapsed = f"{clock(self._now_s() - self._started_s):>7}  "
-        lines = textwrap.wrap(line, max(20, self._console.width - len(elapsed) - 1))
+        lines = textwrap.wrap(masked(line), max(20, self._console.width - len(elapsed) - 1))
         rows: list[Row] = [[(" " * len(elapsed), ""), (each, "")] for each in lines]
         rows[0][0] = (elapsed, FAINT)
         self._console.print(text_of(rows, self._console.encoding))
@@ -121,7 +122,7 @@ def text_of(rows: list[Row], encoding: str) -> Text:
     for number, row in enumerate(rows):
         text.append("\n" if number else "")
         for piece, style in row:
-            text.append(writable(piece, encoding), style=style or None)
+            text.append(writable(masked(piece), encoding), style=style or None)
     return text
 
 

@@ -16,12 +16,13 @@ from typing import Self
 import httpx
 
 from chaosbandit.safety.ledger import state_directory
+from chaosbandit.strangers import said
 
 PERIOD_S = 1.0
 LOOK_S = 1.0  # longest wait for a file system or a server to answer
+_HEADERS = {"Cache-Control": "no-cache", "Accept-Encoding": "identity"}
 TRIES = 2  # of a URL that gives no clear answer
 _NO_FREEZE = (404, 410)
-_LONGEST_REASON = 200  # characters of what the file or the answer says
 
 
 def default_places(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ class Freeze:
             except TimeoutError:
                 why = f"kill switch: {place} gave no answer within {self._look_s:g} s"
             except (httpx.HTTPError, httpx.InvalidURL, _UnclearError) as error:
-                why = f"kill switch: {place} cannot be asked: {error or type(error).__name__}"
+                why = f"kill switch: {place} cannot be asked: {said(error) or type(error).__name__}"
         return why + "; as long as that is so nothing is injected"
 
     async def _look_at_file(self, path: Path) -> str | None:
@@ -106,14 +107,14 @@ class Freeze:
     async def _look_at_url(self, url: str) -> str | None:
         if self._http is None:
             self._http = httpx.AsyncClient(trust_env=False, timeout=self._look_s)
-        async with self._http.stream("GET", url, headers={"Cache-Control": "no-cache"}) as response:
+        async with self._http.stream("GET", url, headers=_HEADERS) as response:
             if response.status_code in _NO_FREEZE:
                 return None
             if not response.is_success:
                 raise _UnclearError(
                     f"it answered {response.status_code}, wanted 404 (go on) or 200 (freeze)"
                 )
-            async for chunk in response.aiter_bytes(4096):
+            async for chunk in response.aiter_raw(4096):  # unpacked, it could be any size
                 return _frozen_by(url, chunk)
             return _frozen_by(url, b"")
 
@@ -144,5 +145,5 @@ def _content(path: Path) -> bytes:
 
 def _frozen_by(place: str, content: bytes) -> str:
     lines = content.decode(errors="replace").strip().splitlines()
-    said = "".join(c for c in lines[0] if c.isprintable())[:_LONGEST_REASON] if lines else ""
-    return f"kill switch: {place} says freeze" + (f": {said}" if said else "")
+    why = said(lines[0]) if lines else ""
+    return f"kill switch: {place} says freeze" + (f": {why}" if why else "")

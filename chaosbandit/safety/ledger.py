@@ -1,14 +1,17 @@
 """The fault ledger: one small file a fault, on disk before the fault exists and until it is gone.
 
 Any process may read it after a crash, so a damaged file is reported and never in the way. It knows
-nothing of servers; a lock file a run tells whether that run is still alive. Standard library only,
-since the watchdog reads faults as they are written here.
+nothing of servers; a lock file a run tells whether that run is still alive. What `${VARIABLES}`
+held stands here, for this user alone: undoing needs real addresses. Beside it stand the variables'
+names, so that whoever reads a fault does not show it. Standard library only, since the watchdog
+reads faults as they are written here.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 
 from chaosbandit.faults.fault import Bypass, Fault, Toxic
 from chaosbandit.faults.names import owner
+from chaosbandit.hidden import hide, variables_in
 from chaosbandit.safety.durable import is_locked, remove_durably, write_durably
 from chaosbandit.safety.files import is_private, make_private, read_ours
 
@@ -134,7 +138,17 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
     content["toxics"] = [asdict(toxic) for toxic in fault.toxics]
     if isinstance(fault.bypass, tuple):
         content["bypass"] = list(fault.bypass)
+    if variables := variables_in("\n".join(_texts(fault))):
+        content["variables"] = variables
     return content
+
+
+def hide_of(content: Mapping[str, Any]) -> None:
+    """Hide what variables held in a fault that `fault_to_json` wrote."""
+    found = content.get("variables")
+    for name, value in found.items() if isinstance(found, dict) else ():
+        if isinstance(value, str) and re.fullmatch(r"\w{1,100}", name):
+            hide(f"${{{name}}}", value, {name: value})
 
 
 def fault_from_json(content: object) -> Fault:
@@ -154,6 +168,12 @@ def fault_from_json(content: object) -> Fault:
         bypass=_bypass({"bypass": None, **fields}),
         dies_with_run=fields.get("dies_with_run") is True,
     )
+
+
+def _texts(fault: Fault) -> tuple[str, ...]:
+    """What of a fault a scenario's variables may have filled in."""
+    words = (fault.bypass,) if isinstance(fault.bypass, str) else fault.bypass or ()
+    return (fault.server, fault.proxy, fault.listen, fault.upstream, fault.check or "", *words)
 
 
 def _bypass(fields: Mapping[str, Any]) -> Bypass | None:
@@ -188,6 +208,7 @@ def _read(path: Path, private: bool) -> Entry:
         if owner(name) != fault.run:
             raise ValueError(f"found {_shown(name)}, wanted only names of run {_shown(fault.run)}")
     if private and ours:
+        hide_of(content["fault"])
         return Entry(fault)
     return Entry(replace(fault, bypass=None, check=None), trusted=False)
 

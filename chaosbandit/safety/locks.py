@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from chaosbandit.errors import TargetError
 from chaosbandit.faults.addresses import is_one_place, place
+from chaosbandit.hidden import masked
 from chaosbandit.safety.files import open_ours
 from chaosbandit.safety.watchdog_link import keep_from_children
 from chaosbandit.toxiproxy.lease import Claim, moment
@@ -106,7 +107,7 @@ class RunLocks:
             "run": self._run,
             "pid": os.getpid(),
             "until_epoch_s": until_epoch_s,
-            "what": what,
+            "what": masked(what),  # for people only
         }
         file.truncate(0)
         file.write(json.dumps(content).encode() + b"\n")

@@ -144,10 +144,11 @@ class Watchdog:
                 named.undo(message["why"], Way.CUT, bypassed=message["bypassed"])
 
     def _arm(self, message: dict[str, Any]) -> ArmedFault:
-        from chaosbandit.safety.ledger import fault_from_json
+        from chaosbandit.safety.ledger import fault_from_json, hide_of
         from chaosbandit.safety.watchdog_fault import ArmedFault
 
         fault = fault_from_json(message["fault"])
+        hide_of(message["fault"])
         self._stop(fault.name)
         self._armed[fault.name] = ArmedFault(fault, Path(message["ledger"]), self.note)
         return self._armed[fault.name]
@@ -163,13 +164,14 @@ class Watchdog:
 
     def note(self, text: str) -> None:
         """Append to the log file, which exists only if there was something to say."""
+        from chaosbandit.hidden import masked
         from chaosbandit.safety.files import open_ours
 
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with suppress(OSError):  # nowhere left to say it; the exit code remains
             with os.fdopen(open_ours(self._log, flags), "a", encoding="utf-8") as file:
-                file.write(f"{moment} watchdog {os.getpid()}: {text}\n")
+                file.write(f"{moment} watchdog {os.getpid()}: {masked(text)}\n")
 
 
 def _stand_in_for_packages() -> None:

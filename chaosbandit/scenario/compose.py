@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from chaosbandit.hidden import Hide
 from chaosbandit.scenario.scalars import MOST_FILLED_IN, expand, plain
 from chaosbandit.scenario.source import LARGEST, line_and_column
 from chaosbandit.scenario.spelling import WantedError
@@ -49,12 +50,15 @@ class _UnreadableError(Exception):
     """The rest of the file cannot be read."""
 
 
-def compose(text: str, file: str, environment: Mapping[str, str]) -> Tree:
-    """Read YAML; whatever the text is, the answer is a tree with or without problems."""
+def compose(text: str, file: str, environment: Mapping[str, str], hide: Hide | None = None) -> Tree:
+    """Read YAML; whatever the text is, the answer is a tree with or without problems.
+
+    `hide` is told of every value that variables were filled into, before anybody else.
+    """
     tree = Tree(file)
     try:
         _check_characters(tree, text)
-        _Composer(tree, environment).read(_events(tree, text))
+        _Composer(tree, environment, hide).read(_events(tree, text))
         tree.readable = True
     except _UnreadableError:
         pass
@@ -102,8 +106,9 @@ def _place(mark: Any, shown: str) -> Place:
 
 
 class _Composer:
-    def __init__(self, tree: Tree, environment: Mapping[str, str]) -> None:
+    def __init__(self, tree: Tree, environment: Mapping[str, str], hide: Hide | None) -> None:
         self._tree = tree
+        self._hide = hide
         self._environment = environment
         self._open: list[_Open] = []
         self._documents = 0
@@ -167,13 +172,16 @@ class _Composer:
         self._decoration(event, path)
         self._attach(value)
 
-    def _expanded(self, value: str, path: Path) -> str:
+    def _expanded(self, written: str, path: Path) -> str:
+        filled_in: dict[str, str] = {}
         try:
-            value = expand(value, self._environment, self._room)
+            value = expand(written, self._environment, self._room, filled_in)
         except WantedError as error:
             self._wrong(path, str(error))
-        else:
-            self._room -= len(value)
+            return written
+        self._room -= len(value)
+        if self._hide is not None:
+            self._hide(written, value, filled_in)
         return value
 
     def _wrong(self, path: Path, wanted: str) -> None:

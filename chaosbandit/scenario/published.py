@@ -25,8 +25,10 @@ Made from the models in `chaosbandit/scenario/shape.py`. A key without a default
 - Shares are written `99%` or `0.99`; 1 and more need the `%` sign.
 - Whole numbers may be grouped: `2_000_000`.
 - `${NAME}` and `${NAME:-default}` in a value are taken from the environment; `$$` is one `$`. What
-  a variable held is neither shown in messages nor written into the journal. Between `{ }` or `[ ]`
-  it needs quotes: `{upstream: "${ADDRESS}"}`.
+  a variable held is never shown, logged or written into a journal: `${NAME}` stands there. A plain
+  word (`staging`), a loopback address, a short number with or without a unit and whatever has fewer
+  than 4 characters is hidden only as part of its key's whole text. Between `{ }` or `[ ]` it needs
+  quotes: `{upstream: "${ADDRESS}"}`.
 - YAML 1.2: `no`, `on` and `yes` are text. Anchors, aliases, tags, merge keys, duplicate keys and
   several documents in a file are refused.
 """

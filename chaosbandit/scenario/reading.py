@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from chaosbandit.core.scenario import EMBEDDED, Scenario
 from chaosbandit.errors import Problem, ScenarioError
+from chaosbandit.hidden import Hide
 from chaosbandit.scenario import refusals
 from chaosbandit.scenario.build import scenario_of
 from chaosbandit.scenario.checks import findings
@@ -47,14 +48,14 @@ class Loaded:
     path: Path
 
 
-def load(path: Path, env: Mapping[str, str]) -> Loaded:
-    """Read a scenario file, whatever bytes it holds."""
-    return parse(text_of(path), str(path), env)
+def load(path: Path, env: Mapping[str, str], hide: Hide | None = None) -> Loaded:
+    """Read a scenario file, whatever bytes it holds; `hide` is told what its variables meant."""
+    return parse(text_of(path), str(path), env, hide)
 
 
-def parse(text: str, file_name: str, env: Mapping[str, str]) -> Loaded:
+def parse(text: str, file_name: str, env: Mapping[str, str], hide: Hide | None = None) -> Loaded:
     """Read a scenario from text; every problem of it is in the one error that is raised."""
-    tree = compose(text, file_name, env)
+    tree = compose(text, file_name, env, hide)
     document = _document(tree) if tree.readable else None
     if document is None or tree.problems:
         raise ScenarioError(_in_order(tree.problems))

@@ -46,13 +46,21 @@ def plain(text: str) -> str | int | float | bool | None:
     return text
 
 
-def expand(text: str, environment: Mapping[str, str], room: int = MOST_FILLED_IN) -> str:
-    """The text with `${NAME}` and `${NAME:-default}` filled in; `$$` stands for one `$`."""
+def expand(
+    text: str,
+    environment: Mapping[str, str],
+    room: int = MOST_FILLED_IN,
+    filled_in: dict[str, str] | None = None,
+) -> str:
+    """The text with `${NAME}` and `${NAME:-default}` filled in; `$$` stands for one `$`.
+
+    What came from the environment, and not from a default, is added to `filled_in`.
+    """
     length = len(text)
 
     def value(match: re.Match[str]) -> str:
         nonlocal length
-        found = _meant(match, environment)
+        found = _meant(match, environment, {} if filled_in is None else filled_in)
         length += len(found) - len(match[0])
         if length > room:  # before it is put together: a file of variables may mean gigabytes
             raise WantedError(f"values with variables of at most {MOST_FILLED_IN:,} characters")
@@ -61,7 +69,7 @@ def expand(text: str, environment: Mapping[str, str], room: int = MOST_FILLED_IN
     return _VARIABLE.sub(value, text)
 
 
-def _meant(match: re.Match[str], environment: Mapping[str, str]) -> str:
+def _meant(match: re.Match[str], environment: Mapping[str, str], filled_in: dict[str, str]) -> str:
     if match[0] == "$$":
         return "$"
     braced = _BRACED.fullmatch(match[1] or "")
@@ -69,6 +77,8 @@ def _meant(match: re.Match[str], environment: Mapping[str, str]) -> str:
         raise WantedError("${NAME} or ${NAME:-default}; a literal $ before { is written $$")
     name, default = braced[1], braced[2]
     found = environment.get(name)
+    if found:
+        filled_in[name] = found
     if default is not None:
         return found or default
     if found is None:

@@ -1,8 +1,8 @@
 """The journal: append-only JSON Lines of a run's events, the only truth about it.
 
 Every event is one line, written before the engine acts on it. This module knows files; what events
-mean is `core.campaign`'s business, and values that came from the environment (expanded secrets)
-never reach it because no event carries them.
+mean is `core.campaign`'s business. What `${VARIABLES}` held (names, addresses, secrets in a reason)
+is written as `${NAME}`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Self
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.events import Event, ExposureStarted, Stopped
 from chaosbandit.errors import HarnessError, UsageError
+from chaosbandit.hidden import masked_json
 from chaosbandit.store.event_line import NotJsonError, event_of, line_of, prepare
 
 _MUST_SURVIVE = (ExposureStarted, Stopped)  # on disk, not just on its way, before we go on
@@ -62,7 +63,7 @@ class Journal:
     def accept(self, event: Event, campaign: Campaign) -> None:
         """Append one event; an exposure's start and the end of the run are forced to the disk."""
         assert self._file is not None, "the journal is closed after the last event"
-        line = line_of(event)
+        line = masked_json(line_of(event).decode()).encode()
         try:
             if os.fstat(self._file).st_nlink == 0:
                 raise FileNotFoundError("it was deleted during the run")

@@ -21,8 +21,11 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from chaosbandit.faults.fault import Toxic
+from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply
 from chaosbandit.toxiproxy.listing import StrangeError
+
+_VERSION = 60  # characters of what a server states as its version
 
 
 class RefusedError(Exception):
@@ -40,7 +43,7 @@ def version(calls: Calls, within_s: float = CALL_S) -> str:
         UnansweredError, RefusedError, StrangeError: as all calls here.
     """
     with _sending(calls, within_s) as package:
-        return str(package.api.APIConsumer.get("/version").json()["version"])
+        return said(package.api.APIConsumer.get("/version").json()["version"], _VERSION)
 
 
 def create(calls: Calls, name: str, listen: str, upstream: str, within_s: float = CALL_S) -> None:
@@ -116,9 +119,9 @@ def _sending(calls: Calls, within_s: float) -> Iterator[Any]:
     local.calls, local.within_s = calls, within_s
     try:
         yield package
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         # It lets any type out when an answer is not what it expects.
-        raise StrangeError(f"its answer ended in {type(error).__name__}: {error}"[:200]) from error
+        raise StrangeError(f"its answer ended in {type(error).__name__}: {said(error)}") from error
     finally:
         local.calls = None
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from chaosbandit.strangers import LARGEST_BYTES, said
 from chaosbandit.toxiproxy.deadline_connection import Address, Connection, resolved
 
 CALL_S = 2.0
 LATE_S = 60.0  # a call that nobody answered may take effect for so long (35 and 50 s were seen)
-_BODY_LIMIT = 8 << 20
-_SAID = 200  # characters of an answer worth repeating
 _READ_ONLY = frozenset({"GET", "HEAD"})
 _UNDECIDED = frozenset({502, 503, 504})  # whoever says so gave up on a call that may go on
 
@@ -61,7 +60,7 @@ class Reply:
 
     def said(self) -> str:
         """The status and Toxiproxy's own words, in few printable characters."""
-        return f"{self.status} {_printable(self.record().get('error') or self.text)}".strip()
+        return f"{self.status} {said(self.record().get('error') or self.text)}".strip()
 
 
 @dataclass(slots=True, eq=False)
@@ -293,9 +292,9 @@ class Calls:
 def _read_reply(connection: Connection, until_s: float) -> Reply:
     connection.set_deadline(until_s)
     with connection.getresponse() as response:
-        body = response.read(_BODY_LIMIT + 1)
-        if len(body) > _BODY_LIMIT:
-            raise ValueError(f"an answer of more than {_BODY_LIMIT >> 20} MB")
+        body = response.read(LARGEST_BYTES + 1)
+        if len(body) > LARGEST_BYTES:
+            raise ValueError(f"an answer of more than {LARGEST_BYTES >> 20} MB")
         if response.length:  # read() says nothing of it
             raise http.client.IncompleteRead(body, response.length)
         return Reply(response.status, body.decode(errors="replace"))
@@ -348,13 +347,4 @@ def _ask(
 def _in_words(error: Exception, within_s: float) -> str:
     if isinstance(error, TimeoutError):
         return f"no whole answer within {within_s:.3g} s"
-    return _printable(error) or type(error).__name__
-
-
-def _printable(said: object) -> str:
-    """What a server said, or an error quotes of it, in few printable characters."""
-    try:
-        text = str(said)
-    except RecursionError:
-        return "a nest of lists"
-    return "".join(c for c in text[: 2 * _SAID] if c.isprintable()).strip()[:_SAID]
+    return said(error) or type(error).__name__

@@ -21,6 +21,7 @@ from chaosbandit.faults.addresses import is_one_place, place, same_address
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, parse, written
 from chaosbandit.faults.steps import proxy_path
+from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, claimed, one_proxy
 from chaosbandit.toxiproxy.records import ProxyRecord
@@ -260,10 +261,10 @@ class Lease:
     def _both_want(self, shown: ProxyRecord) -> str | None:
         target, listen = claimed(shown)
         if place(target) == place(self._claim.target):
-            return f"the target {_printable(target)}"
+            return f"the target {said(target, _SHOWN)}"
         ours = self._claim.listen
         if ours is not None and is_one_place(ours) and same_address(listen, ours):
-            return f"the proxy address {_printable(listen)}"
+            return f"the proxy address {said(listen, _SHOWN)}"
         return None
 
     def _in_words(self, error: UnansweredError | StrangeError) -> str:
@@ -322,10 +323,6 @@ class Lease:
 
 def _within_s(give_up_s: float) -> float:
     return max(min(CALL_S, give_up_s - time.monotonic()), 0.0)
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:_SHOWN]
 
 
 def moment(epoch_s: float) -> str:

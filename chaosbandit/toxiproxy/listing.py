@@ -14,6 +14,7 @@ from chaosbandit.faults import names
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind
 from chaosbandit.faults.steps import proxy_path
+from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 
@@ -91,8 +92,8 @@ def proxy_of(value: Any) -> ProxyRecord:
         if not isinstance(enabled, bool) or not texts:
             raise TypeError
         toxics = tuple(map(toxic_of, value.get("toxics") or ()))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise StrangeError(f"wanted a proxy, found {_shortened(value)}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        raise StrangeError(f"wanted a proxy, found {said(value, _FOUND)!r}") from None
     return ProxyRecord(name, listen, upstream, enabled, toxics)
 
 
@@ -122,13 +123,6 @@ def claimed(lease: ProxyRecord) -> tuple[str, str]:
     """
     target, _, listen = lease.upstream.partition(" ")
     return target, listen
-
-
-def _shortened(value: object) -> str:
-    try:
-        return repr(str(value)[:_FOUND])
-    except RecursionError:
-        return "a nest of lists"
 
 
 def _toxics_of(server: str, proxy: ProxyRecord) -> list[Fault]:

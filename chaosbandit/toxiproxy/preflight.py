@@ -14,6 +14,7 @@ from chaosbandit.faults import names
 from chaosbandit.faults.addresses import is_known, parts, same_address
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind
+from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 
 _EVERYWHERE = "*"
@@ -52,13 +53,14 @@ def departures(found: ProxyRecord | None, wanted: Proxy, ours: Collection[str] =
     if not found.enabled:
         sentences.append(f"{wanted.name} is disabled; enable it")
     if wanted.listen is not None and not same_address(found.listen, wanted.listen):
-        sentences.append(f"{wanted.name} listens on {found.listen}, wanted {wanted.listen}")
+        sentences.append(f"{wanted.name} listens on {said(found.listen)}, wanted {wanted.listen}")
     if not same_address(found.upstream, wanted.upstream):
-        sentences.append(f"{wanted.name} leads to {found.upstream}, wanted {wanted.upstream}")
+        sentences.append(f"{wanted.name} leads to {said(found.upstream)}, wanted {wanted.upstream}")
     foreign = [toxic.name for toxic in found.toxics if toxic.name not in ours]
     if foreign:
         sentences.append(
-            f"{wanted.name} carries toxics that are not ours: {', '.join(foreign)}; remove them"
+            f"{wanted.name} carries toxics that are not ours: {said(', '.join(foreign))}; remove "
+            "them"
         )
     return sentences
 
@@ -126,9 +128,9 @@ def _essence(
 
 
 def _listed(toxics: Iterable[_Essence]) -> str:
-    said = []
+    parts = []
     for name, type_, stream, attributes, toxicity in toxics:
         given = " ".join(f"{key}={value}" for key, value in attributes) or "without effect"
         share = "" if toxicity == 1 else f" toxicity={toxicity:.4g}"
-        said.append(f"{name} ({type_} {stream} {given}{share})")
-    return ", ".join(said) or "no toxic"
+        parts.append(said(f"{name} ({type_} {stream} {given}{share})"))
+    return ", ".join(parts) or "no toxic"

@@ -23,6 +23,7 @@ from chaosbandit.toxiproxy.adapter import RefusedError
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, one_proxy
 from tests.fake_api import constant, fake_api, raw
+from tests.toxiproxy.misbehaving import always, answer, misbehaving
 
 GO_TEXT = "listen tcp 127.0.0.1:1: bind: permission denied"
 TOXIC = Toxic("latency", {"latency": 5, "jitter": 1}, "upstream", 0.5, "mine")
@@ -237,3 +238,24 @@ def test_the_package_is_imported_only_when_needed() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"version":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"version":' + b"9" * 100_000 + b"}",
+    ],
+)
+def test_a_version_that_no_parser_takes_is_strange(body: bytes) -> None:
+    with misbehaving(always(answer(body))) as server, closing(Calls(server.url)) as calls:
+        with pytest.raises(StrangeError) as raised:
+            adapter.version(calls)
+    assert len(str(raised.value)) < 400
+
+
+def test_a_version_is_short_and_printable() -> None:
+    said = answer({"version": "2.12\x1b[31m\u202e" + "x" * 10_000})
+    with misbehaving(always(said)) as server, closing(Calls(server.url)) as calls:
+        assert adapter.version(calls) == "2.12" + "x" * 56

@@ -246,13 +246,13 @@ def test_fifty_megabytes_are_not_read() -> None:
     big = answer(b"[" + b"1," * (25 << 20) + b"1]")
     with served(always(big)) as (_, calls):
         for _ in range(2):
-            with pytest.raises(UnansweredError, match="more than 8 MB"):
+            with pytest.raises(UnansweredError, match="more than 1 MB"):
                 calls.call("GET", "/proxies", within_s=5.0)
 
 
 def test_a_long_answer_is_read_whole() -> None:
-    with served(always(answer({"a": "x" * 5_000_000}))) as (_, calls):
-        assert len(calls.call("GET", "/").record()["a"]) == 5_000_000
+    with served(always(answer({"a": "x" * 1_000_000}))) as (_, calls):
+        assert len(calls.call("GET", "/").record()["a"]) == 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -296,14 +296,14 @@ NEST = b"[" * 100_000 + b"]" * 100_000
     ("body", "record", "said"),
     [
         (b'{"error":"proxy not found","status":404}', True, "404 proxy not found"),
-        (b'{"error":"a\\u001b[31m\\nb"}', True, "404 a[31mb"),
+        (b'{"error":"a\\u001b[31m\\nb"}', True, "404 ab"),
         (b"404 page not found\n", False, "404 404 page not found"),
         (b"\xff\xfe\x00", False, "404 ��"),
         (b"", False, "404"),
         (b"[1]", False, "404 [1]"),
-        (NEST, False, "404 " + "[" * 200),
-        (b'{"error":' + b"[" * 500 + b"]" * 500 + b"}", True, "404 " + "[" * 200),
-        (b"1" * 10_000, False, "404 " + "1" * 200),
+        (NEST, False, "404 " + "[" * 300),
+        (b'{"error":' + b"[" * 500 + b"]" * 500 + b"}", True, "404 " + "[" * 300),
+        (b"1" * 10_000, False, "404 " + "1" * 300),
     ],
 )
 def test_what_a_server_says_is_bounded_and_printable(body: bytes, record: bool, said: str) -> None:
