@@ -323,7 +323,11 @@ TESTED_IN = {
     "toxiproxy/server/__main__.py": "toxiproxy/server/test_http.py",
     "toxiproxy/server/toxics/__init__.py": "toxiproxy/server/test_toxics.py",
     "traffic/http.py": "traffic/test_prober.py",
-    "traffic/vitals.py": "traffic/test_prober.py",
+    "traffic/sender.py": "traffic/test_prober.py",
+    "traffic/prober_health.py": "traffic/test_prober.py",
+    "traffic/prober_process.py": "traffic/test_process_prober.py",
+    "traffic/sending_process.py": "traffic/test_process_prober.py",
+    "traffic/probers.py": "traffic/test_process_prober.py",
 }
 TESTED = [path for path in SOURCES if "def " in path.read_text()]
 

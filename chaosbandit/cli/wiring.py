@@ -26,7 +26,7 @@ from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
 from chaosbandit.engine import Engine, longest_s
 from chaosbandit.hidden import masked, masked_record
-from chaosbandit.ports import Sink
+from chaosbandit.ports import Prober, Sink
 from chaosbandit.report.json import to_json
 from chaosbandit.report.live import progress
 from chaosbandit.report.result import result_of
@@ -40,7 +40,7 @@ from chaosbandit.store.journal import Journal, default_folder, file_name
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
 from chaosbandit.toxiproxy.lease import Claim
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.prober import OpenLoopProber
+from chaosbandit.traffic.probers import prober_of
 from chaosbandit.traffic.reach import reachable
 
 
@@ -108,9 +108,7 @@ async def _run(
         injector = ToxiproxyInjector(scenario, run, server, guard, dies_with_run=options.own_server)
         version = await injector.preflight()  # what another run does there is no news by now
         freeze = await stack.enter_async_context(Freeze(_freeze_places(scenario, options.rules)))
-        prober = await stack.enter_async_context(
-            OpenLoopProber(scenario.traffic, _checks(scenario), clock, _check_timeout_s(scenario))
-        )
+        prober: Prober = await stack.enter_async_context(prober_of(scenario, clock))
         sinks: list[Sink] = [stack.enter_context(Journal(path))]
         if not options.quiet:
             view: AbstractContextManager[Sink] = progress(sys.stderr)
@@ -169,16 +167,3 @@ def _claim(scenario: Scenario, server: str, epoch_s: float) -> Claim:
 def _freeze_places(scenario: Scenario, rules: Rules) -> tuple[str, ...]:
     by_rules = (place.text for place in rules.freeze)
     return (*default_places(os.environ), *by_rules, *scenario.guardrails.freeze)
-
-
-def _check_timeout_s(scenario: Scenario) -> float:
-    """Long enough for the harshest dose to be seen arriving."""
-    return scenario.traffic.timeout_s + max(
-        ladder.dose.longest_s(ladder.severities[-1]) for ladder in scenario.ladders
-    )
-
-
-def _checks(scenario: Scenario) -> dict[str, str]:
-    """Where the dependency behind each proxy with a `check` answers."""
-    proxies = (scenario.proxy(ladder.proxy) for ladder in scenario.ladders)
-    return {proxy.name: proxy.check for proxy in proxies if proxy.check is not None}

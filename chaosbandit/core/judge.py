@@ -129,6 +129,11 @@ def _delivered(campaign: Campaign, exposure: Exposure) -> Validity:
 def _instrument_fault(campaign: Campaign, exposure: Exposure, health: Health) -> str | None:
     if health.overloads:
         return f"the prober could not send {health.overloads} requests"
+    if health.missed_share > LATE_SHARE:
+        return (
+            f"{health.missed_share:.0%} of all requests were not sent, since the engine was too "
+            "busy to say which: this machine is too busy for the rate"
+        )
     sent = exposure.late + exposure.samples
     if exposure.late > LATE_SHARE * sent:
         return (

@@ -146,8 +146,9 @@ class Health:
     """How well the prober itself did during one stream, blind to the target's answers."""
 
     lag_p99_s: float = 0.0
-    cpu_share: float = 0.0
+    cpu_share: float = 0.0  # of one processor, by the prober's busiest process
     overloads: int = 0
+    missed_share: float = 0.0  # of all slots: they stayed empty, since the engine was too busy
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ Condition = Annotated[
 
 Rate = Annotated[
     float,
-    reads(spelling.rate, lambda found: 0.1 <= found <= 2000, "a rate from 6/min to 2000/s"),
+    reads(spelling.rate, lambda found: 0.1 <= found <= 3000, "a rate from 6/min to 3000/s"),
     _RATE,
 ]
 Timeout = Annotated[float, _seconds(10 * MS, 5 * MINUTE, "from 10ms to 5m"), DURATION]

@@ -159,7 +159,7 @@ def script(*asked: Route | Signal) -> Feed:
 
 
 async def collect(
-    prober: OpenLoopProber, feed: Feed, rate_per_s: float = 100, **via: str
+    prober: Prober, feed: Feed, rate_per_s: float = 100, **via: str
 ) -> list[Sample]:
     addresses = {Route(route): address for route, address in via.items()}
     samples = [sample async for sample in prober.stream(feed, rate_per_s, addresses)]

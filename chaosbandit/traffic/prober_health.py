@@ -1,6 +1,6 @@
 """How the prober itself is doing: lateness, processor time, requests it could not send.
 
-It never sees what the target answered, so that throwing away a stream for its vitals cannot favour
+It never sees what the target answered, so that throwing away a stream for its health cannot favour
 either verdict.
 """
 
@@ -13,21 +13,23 @@ from array import array
 from chaosbandit.core.model import Health
 
 
-class Vitals:
+class ProberHealth:
     """Measures one stream at a time; `start` forgets the one before."""
 
     def __init__(self) -> None:
         self._lags_s = array("d")
-        self._overloads = 0
-        self._wall_s = (0.0, 0.0)
+        self._overloads = self._missed = self._slots = 0
+        self._began_s = self._ended_s = 0.0
+        self._processor_share: float | None = None
         self._processor_s = (0.0, 0.0)
         self._running = False
 
     def start(self) -> None:
         """A stream begins."""
         self._lags_s = array("d")
-        self._overloads = 0
-        self._wall_s = (time.perf_counter(),) * 2
+        self._overloads = self._missed = self._slots = 0
+        self._processor_share = None
+        self._began_s = time.perf_counter()
         self._processor_s = (time.process_time(),) * 2
         self._running = True
 
@@ -44,20 +46,32 @@ class Vitals:
         """A request could not be sent, for reasons of ours."""
         self._overloads += 1
 
+    def asked(self, slots: int) -> None:
+        """The stream has come so far, missed slots included."""
+        self._slots = slots
+
+    def missed(self, slots: int) -> None:
+        """So many slots passed before the feed could be asked: they stay empty."""
+        self._missed += slots
+
+    def processor(self, share: float) -> None:
+        """The requests are sent by another process, which used this share of a processor."""
+        self._processor_share = max(share, self._processor_share or 0.0)
+
     def health(self) -> Health:
         """Of the last stream, or of the running one until now."""
         if self._running:
             self._mark()
-        wall_s = self._wall_s[1] - self._wall_s[0]
-        processor_s = self._processor_s[1] - self._processor_s[0]
-        return Health(
-            lag_p99_s=_p99(self._lags_s),
-            cpu_share=processor_s / wall_s if wall_s > 0 else 0.0,
-            overloads=self._overloads,
-        )
+        share = self._processor_share
+        if share is None:
+            wall_s = self._ended_s - self._began_s
+            used_s = self._processor_s[1] - self._processor_s[0]
+            share = used_s / wall_s if wall_s > 0 else 0.0
+        missed = self._missed / self._slots if self._slots else 0.0
+        return Health(_p99(self._lags_s), share, self._overloads, missed)
 
     def _mark(self) -> None:
-        self._wall_s = (self._wall_s[0], time.perf_counter())
+        self._ended_s = time.perf_counter()
         self._processor_s = (self._processor_s[0], time.process_time())
 
 
