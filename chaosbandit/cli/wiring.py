@@ -24,6 +24,7 @@ from chaosbandit.core.events import RunStarted
 from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
+from chaosbandit.doctor.ceiling import refuse_above_half
 from chaosbandit.engine import Engine, longest_s
 from chaosbandit.hidden import masked, masked_record
 from chaosbandit.ports import Prober, Sink
@@ -100,6 +101,7 @@ async def _run(
 ) -> Campaign:
     scenario, clock = loaded.scenario, SystemClock()
     assert options.seed is not None, "chosen by `run_scenario`, for the server as well"
+    await refuse_above_half(scenario)
     async with AsyncExitStack() as stack:
         for url in dict.fromkeys((scenario.traffic.url, scenario.traffic.control_url)):
             await reachable(url.replace("{n}", "0"), scenario.traffic.timeout_s)

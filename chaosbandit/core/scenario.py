@@ -12,6 +12,7 @@ from chaosbandit.faults.fault import Bypass
 
 EMBEDDED = "embedded"
 BRACKET, GATE = "bracket", "gate"  # when a search has its answer
+FASTEST_PER_S = 3000.0  # the highest `traffic.rate`, where the machine can send twice as much
 LAG_SHARE = 0.05  # of the tightest latency bound: a request sent later than this is our fault
 
 
@@ -38,6 +39,11 @@ class Traffic:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
     fresh_connections: bool = False  # a connection per request
     control_share: float = 0.2  # control requests per canary request
+
+    @property
+    def sent_per_s(self) -> float:
+        """Requests a second to canary and control."""
+        return self.rate_per_s * (1 + self.control_share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from chaosbandit.core import guardrail
-from chaosbandit.core.scenario import BRACKET, GATE, Scenario
+from chaosbandit.core.scenario import BRACKET, FASTEST_PER_S, GATE, Scenario
 from chaosbandit.plan.campaigns import Cost
 from chaosbandit.plan.intervals import of_share
 from chaosbandit.plan.outcome import MOST, Advice, Plan, Price, quantile
@@ -24,7 +24,7 @@ Run = Callable[[Scenario, Sequence[int]], list[Cost]]
 LOOKED_AT = 24  # campaigns that are simulated again for a change
 LIFTED = 5.0  # times search.max_duration and search.max_samples; the budget is lifted altogether
 COARSER = (0.25, 0.5)  # resolutions to try
-FASTER, FASTEST_PER_S = 4.0, 200.0  # times the rate; what this prober is made for
+FASTER = 4.0  # times the rate
 HELPS = 0.03  # of all campaigns must be answered in addition, where no change is enough
 
 

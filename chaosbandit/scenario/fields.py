@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 
 from chaosbandit.core import policies, topology
-from chaosbandit.core.scenario import BRACKET, GATE
+from chaosbandit.core.scenario import BRACKET, FASTEST_PER_S, GATE
 from chaosbandit.core.slo import SLI
 from chaosbandit.faults import fault
 from chaosbandit.scenario import addresses, conditions, spelling
@@ -160,7 +160,11 @@ Condition = Annotated[
 
 Rate = Annotated[
     float,
-    reads(spelling.rate, lambda found: 0.1 <= found <= 3000, "a rate from 6/min to 3000/s"),
+    reads(
+        spelling.rate,
+        lambda found: 0.1 <= found <= FASTEST_PER_S,
+        f"a rate from 6/min to {FASTEST_PER_S:g}/s",
+    ),
     _RATE,
 ]
 Timeout = Annotated[float, _seconds(10 * MS, 5 * MINUTE, "from 10ms to 5m"), DURATION]

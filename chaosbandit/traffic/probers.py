@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from chaosbandit.core.scenario import Scenario
+from chaosbandit.core.scenario import Scenario, Traffic
 from chaosbandit.traffic.prober import OpenLoopProber
 from chaosbandit.traffic.process_prober import ProcessProber
 
@@ -23,8 +24,17 @@ def processes(rate_per_s: float) -> int:
 
 def prober_of(scenario: Scenario, clock: Clock) -> OpenLoopProber | ProcessProber:
     """The prober of a run."""
-    traffic, wanted = scenario.traffic, processes(scenario.traffic.rate_per_s)
-    checks, check_timeout_s = _checks(scenario), _check_timeout_s(scenario)
+    return prober_for(scenario.traffic, clock, _checks(scenario), _check_timeout_s(scenario))
+
+
+def prober_for(
+    traffic: Traffic,
+    clock: Clock,
+    checks: Mapping[str, str] | None = None,
+    check_timeout_s: float | None = None,
+) -> OpenLoopProber | ProcessProber:
+    """The prober for this traffic."""
+    wanted, checks = processes(traffic.rate_per_s), checks or {}
     if wanted == 0:
         return OpenLoopProber(traffic, checks, clock, check_timeout_s)
     return ProcessProber(traffic, checks, clock, check_timeout_s, wanted)

@@ -158,9 +158,7 @@ def script(*asked: Route | Signal) -> Feed:
     return lambda _: next(turns, Signal.END)
 
 
-async def collect(
-    prober: Prober, feed: Feed, rate_per_s: float = 100, **via: str
-) -> list[Sample]:
+async def collect(prober: Prober, feed: Feed, rate_per_s: float = 100, **via: str) -> list[Sample]:
     addresses = {Route(route): address for route, address in via.items()}
     samples = [sample async for sample in prober.stream(feed, rate_per_s, addresses)]
     return sorted(samples, key=lambda sample: sample.seq)
