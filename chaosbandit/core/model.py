@@ -27,6 +27,7 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     CONNECT_ERROR = "connect-error"
     TRANSPORT_ERROR = "transport-error"
+    KEPT_CLOSED = "kept-connection-closed"  # by the server, before an answer began
     NO_HTTP = "no-http"  # an answer came, which HTTP clients refuse
     OVERLOAD = "overload"  # ours: the prober could not send it; never scored against the target
 

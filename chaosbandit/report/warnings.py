@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from chaosbandit.core.campaign import Campaign, Exposure
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import failed
-from chaosbandit.core.model import Route, Sample
+from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.one_ratio import log_e_above
 from chaosbandit.core.steady import BROKEN_LOG_E
 from chaosbandit.report.ages import latest
@@ -22,6 +22,7 @@ def cautions(campaign: Campaign) -> tuple[str, ...]:
     """All of them, a line each."""
     return (
         *_void(campaign),
+        *_kept_closed(campaign),
         *_control_missed(campaign),
         *_ledger(campaign),
         *_blocks(campaign),
@@ -71,6 +72,19 @@ def _void(campaign: Campaign) -> Iterator[str]:
         of = plural(len(campaign.exposures), "exposure")
         told = "; ".join(list(reasons)[:_REASONS]) + "; ..." * (len(reasons) > _REASONS)
         yield f"{len(void)} of {of} void: {told}"
+
+
+def _kept_closed(campaign: Campaign) -> Iterator[str]:
+    """The server closed idle connections just as they were used: no dose does that."""
+    kept = list(campaign.steady_samples.values())
+    for exposure in _exposures(campaign):
+        kept += [exposure.canary, exposure.control]
+    closed = sum(s.outcome is Outcome.KEPT_CLOSED for samples in kept for s in samples)
+    if closed:
+        yield (
+            f"{plural(closed, 'request')} met a kept connection that the server closed just then, "
+            "before any answer; they count as bad: `traffic.connections: per-request` avoids them"
+        )
 
 
 def _control_missed(campaign: Campaign) -> Iterator[str]:

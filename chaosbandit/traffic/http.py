@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -119,7 +123,37 @@ class Pool:
 
 
 class _Lost(aiohttp.ClientError):
-    """A connection died under a request."""
+    """A connection died under a request before an answer had begun; `kept` by an earlier one."""
+
+    def __init__(self, text: str, *, kept: bool) -> None:
+        self.kept = kept
+        super().__init__(text)
+
+
+class _Request(aiohttp.ClientRequest):
+    """Knows whether its connection had carried another one before."""
+
+    kept = False
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells a request whether it was given a kept connection."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """As aiohttp's."""
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        assert isinstance(req, _Request)
+        assert protocol is not None
+        req.kept = protocol in self._used
+        self._used.add(protocol)
+        return connection
 
 
 async def _send_once(
@@ -131,12 +165,14 @@ async def _send_once(
     except aiohttp.ClientConnectorError:
         raise  # nothing was sent, nothing is resent
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Lost(str(error)) from error
+        assert isinstance(request, _Request)
+        begun = not isinstance(getattr(error, "message", ""), str)  # it is the head, by then
+        raise _Lost(str(error), kept=request.kept and not begun) from error
 
 
 def _session(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.ClientSession:
     """A session that queues nothing, keeps no cookies, adds no headers and asks no environment."""
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=0,
         ssl=tls,
         resolver=aiohttp.ThreadedResolver(),
@@ -145,6 +181,7 @@ def _session(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.ClientSess
     )
     return aiohttp.ClientSession(
         connector=connector,
+        request_class=_Request,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
@@ -162,6 +199,8 @@ def _became(error: Exception) -> Became:
         case aiohttp.ClientConnectorError():
             ours = is_shortage(error.os_error)
             return Became(Outcome.OVERLOAD if ours else Outcome.CONNECT_ERROR)
+        case _Lost(kept=True):
+            return Became(Outcome.KEPT_CLOSED)
         case aiohttp.ClientResponseError():
             return Became(Outcome.NO_HTTP, why=_shown(error.message))
         case aiohttp.ClientPayloadError():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chaosbandit.core.model import Outcome, Route
 from chaosbandit.report.warnings import cautions, control_failing
 
 if TYPE_CHECKING:
@@ -63,3 +64,15 @@ def test_a_control_that_fails_is_told_with_what_it_answers(tell: Tell) -> None:
 @pytest.mark.parametrize("story", ["answered", "not steady", "interrupted", "many"])
 def test_a_control_that_is_well_is_not_spoken_of(tell: Tell, story: str) -> None:
     assert control_failing(tell(story).campaign) is None
+
+
+def test_kept_connections_that_were_closed_are_told_with_what_avoids_them(tell: Tell) -> None:
+    campaign = tell("answered").campaign
+    steady = {
+        route: [replace(sample, outcome=Outcome.KEPT_CLOSED) for sample in samples[:2]]
+        for route, samples in campaign.steady_samples.items()
+        if route is Route.CANARY
+    }
+    (found,) = cautions(replace(campaign, steady_samples=steady))
+    assert found.startswith("2 requests met a kept connection that the server closed just then")
+    assert "`traffic.connections: per-request`" in found

@@ -464,8 +464,21 @@ def test_a_kept_connection_that_dies_is_not_resent(method: str, broken: Answer) 
             found = await outcomes(server.url, 2, method=method)
             return found, len(server.heads), server.connections
 
-    expected = [Outcome.RESPONSE, Outcome.TRANSPORT_ERROR]
+    expected = [Outcome.RESPONSE, Outcome.KEPT_CLOSED]
     assert asyncio.run(main()) == (expected, 2, 1)
+
+
+def test_a_kept_connection_that_dies_in_its_answer_is_the_targets_failure() -> None:
+    async def second_breaks_off(server: RudeServer, writer: asyncio.StreamWriter) -> bool:
+        cut = server.nth == 2
+        writer.write(OK.replace(b": 2", b": 9") if cut else OK)
+        return not cut
+
+    async def main() -> tuple[list[Outcome], int]:
+        async with RudeServer(second_breaks_off) as server:
+            return await outcomes(server.url, 2), server.connections
+
+    assert asyncio.run(main()) == ([Outcome.RESPONSE, Outcome.TRANSPORT_ERROR], 1)
 
 
 def test_an_idle_connection_that_expired_is_replaced_before_sending() -> None:
