@@ -185,7 +185,7 @@ _NGINX = f"""\
 daemon off;
 master_process off;
 pid pid;
-events {{ worker_connections 512; }}
+events {{ worker_connections 4096; }}
 http {{
   access_log off;
   client_body_temp_path body;

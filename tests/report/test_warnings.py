@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chaosbandit.core.model import Outcome, Route
+from chaosbandit.core.series import Series
 from chaosbandit.report.warnings import cautions, control_failing
 
 if TYPE_CHECKING:
@@ -68,11 +69,8 @@ def test_a_control_that_is_well_is_not_spoken_of(tell: Tell, story: str) -> None
 
 def test_kept_connections_that_were_closed_are_told_with_what_avoids_them(tell: Tell) -> None:
     campaign = tell("answered").campaign
-    steady = {
-        route: [replace(sample, outcome=Outcome.KEPT_CLOSED) for sample in samples[:2]]
-        for route, samples in campaign.steady_samples.items()
-        if route is Route.CANARY
-    }
-    (found,) = cautions(replace(campaign, steady_samples=steady))
+    usual = campaign.steady_samples[Route.CANARY][:2]
+    closed = Series([replace(sample, outcome=Outcome.KEPT_CLOSED) for sample in usual])
+    (found,) = cautions(replace(campaign, steady_samples={Route.CANARY: closed}))
     assert found.startswith("2 requests met a kept connection that the server closed just then")
     assert "`traffic.connections: per-request`" in found

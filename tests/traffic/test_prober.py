@@ -414,7 +414,7 @@ def test_time_out_counts_from_the_intended_time(
     asyncio.run(main())
 
 
-# 5, 6: memory and vitals
+# 5, 6: memory and health
 
 
 def test_garbage_is_frozen_while_open() -> None:
