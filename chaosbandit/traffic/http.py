@@ -1,7 +1,8 @@
 """One request over one route's own connections, and what became of it.
 
-On aiohttp itself: nothing follows a redirect, keeps a cookie or decodes a body, for a request is
-one exchange and a 3xx is an answer. It knows nothing of pacing.
+On aiohttp's connections and its parser, without its sessions, which cost more than both: nothing
+resends, follows a redirect, keeps a cookie or decodes a body, for a request is one exchange and a
+3xx is an answer. It knows nothing of pacing.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import ssl
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
 import httpx
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from multidict import CIMultiDict, CIMultiDictProxy
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 from yarl import URL
 
 from chaosbandit import __version__
@@ -54,6 +54,9 @@ class Target:
     fresh_connections: bool = False
 
 
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # others tell its length, were it 0
+_READ_BYTES = 65536
+_NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # a request's own covers all
 _NUMBER = "sample0number"  # stands for `{n}` while a URL is quoted: quoting leaves it alone
 
 
@@ -72,17 +75,27 @@ class Pool:
         url = _checked(target)
         self.target = target
         self.via = via
-        headers = CIMultiDict(DEFAULT_HEADERS)
-        headers["Host"] = url.netloc.decode("ascii")
+        headers = CIMultiDict(Host=url.netloc.decode("ascii"), **DEFAULT_HEADERS)
         headers.update(target.headers or {})
-        self._headers = CIMultiDictProxy(headers)
+        if target.fresh_connections:
+            headers.setdefault("Connection", "close")
+        if target.method not in _WITHOUT_BODY:
+            headers.setdefault("Content-Length", "0")
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        path = url.raw_path.decode("ascii")
+        line = f"{target.method} {path} HTTP/1.1\r\n"
+        self._line = [part.encode() for part in line.split(_NUMBER)]
+        self._fields = f"{fields}\r\n".encode()
         # Both the SNI and the certificate check follow this name, not the address dialled.
-        self._name = url.raw_host.decode("ascii") if url.scheme == "https" else None
+        name = url.raw_host.decode("ascii") if url.scheme == "https" else None
         if via is not None:
             host, port = _address(via)
             url = url.copy_with(host=host, port=port)
-        self._url = str(url).split(_NUMBER)
-        self._session = _session(target.fresh_connections, tls)
+        self._connector = _connector(target.fresh_connections, tls)
+        self._dialled = aiohttp.ClientRequest(
+            target.method, URL(str(url), encoded=True), server_hostname=name
+        )
+        self._used: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
 
     async def request(self, seq: int, within_s: float) -> Became:
         """Send once and read to the end; the one time-out covers connecting, headers and body."""
@@ -91,35 +104,51 @@ class Pool:
                 return Became(Outcome.RESPONSE, await self._exchange(seq))
         except TimeoutError:
             return Became(Outcome.TIMEOUT)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             return _became(error)
 
     async def close(self) -> None:
         """Close every connection, waiting a short while for the sockets to be gone."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):
-                await self._session.close()
+                await self._connector.close()
 
     async def _exchange(self, seq: int) -> int:
-        response = await self._session.request(
-            self.target.method,
-            URL(str(seq).join(self._url), encoded=True),
-            headers=self._headers,
-            allow_redirects=False,
-            server_hostname=self._name,
-        )
+        connection = await self._connector.connect(self._dialled, [], _NO_LIMIT)
+        protocol = connection.protocol
+        assert protocol is not None
+        assert connection.transport is not None
+        kept = protocol in self._used
+        self._used.add(protocol)
         try:
+            protocol.set_response_params(
+                skip_payload=self.target.method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                read_bufsize=_READ_BYTES,
+                max_line_size=FIELD_LIMIT_BYTES,
+                max_field_size=FIELD_LIMIT_BYTES,
+                max_headers=FIELDS_LIMIT,
+            )
+            connection.transport.write(str(seq).encode().join(self._line) + self._fields)
+            try:
+                answer, body = await protocol.read()
+                while answer.code < 200 and answer.code != 101:  # news before the answer
+                    answer, body = await protocol.read()
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                begun = not isinstance(getattr(error, "message", ""), str)  # it is the head, then
+                raise _Lost(str(error), kept=kept and not begun) from error
             received = 0
-            while received < BODY_LIMIT_BYTES and (chunk := await response.content.readany()):
+            while received < BODY_LIMIT_BYTES and (chunk := await body.readany()):
                 received += len(chunk)
         except BaseException:
-            response.close()
+            connection.close()
             raise
         if received < BODY_LIMIT_BYTES:
-            response.release()
+            connection.release()
         else:
-            response.close()
-        return response.status
+            connection.close()
+        return answer.code
 
 
 class _Lost(aiohttp.ClientError):
@@ -130,67 +159,14 @@ class _Lost(aiohttp.ClientError):
         super().__init__(text)
 
 
-class _Request(aiohttp.ClientRequest):
-    """Knows whether its connection had carried another one before."""
-
-    kept = False
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells a request whether it was given a kept connection."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._used: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        """As aiohttp's."""
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        assert isinstance(req, _Request)
-        assert protocol is not None
-        req.kept = protocol in self._used
-        self._used.add(protocol)
-        return connection
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Hide the errors after which aiohttp would quietly send the same request again."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise  # nothing was sent, nothing is resent
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        assert isinstance(request, _Request)
-        begun = not isinstance(getattr(error, "message", ""), str)  # it is the head, by then
-        raise _Lost(str(error), kept=request.kept and not begun) from error
-
-
-def _session(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """A session that queues nothing, keeps no cookies, adds no headers and asks no environment."""
-    connector = _Connector(
+def _connector(fresh_connections: bool, tls: ssl.SSLContext) -> aiohttp.TCPConnector:
+    """Connections that wait for no other."""
+    return aiohttp.TCPConnector(
         limit=0,
         ssl=tls,
         resolver=aiohttp.ThreadedResolver(),
         force_close=fresh_connections,
         keepalive_timeout=None if fresh_connections else IDLE_S,
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        request_class=_Request,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # a request's own covers all
-        skip_auto_headers=("Content-Type",),
-        middlewares=(_send_once,),
-        max_line_size=FIELD_LIMIT_BYTES,
-        max_field_size=FIELD_LIMIT_BYTES,
-        max_headers=FIELDS_LIMIT,
     )
 
 
@@ -201,7 +177,7 @@ def _became(error: Exception) -> Became:
             return Became(Outcome.OVERLOAD if ours else Outcome.CONNECT_ERROR)
         case _Lost(kept=True):
             return Became(Outcome.KEPT_CLOSED)
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return Became(Outcome.NO_HTTP, why=_shown(error.message))
         case aiohttp.ClientPayloadError():
             cut = getattr(error.__cause__, "message", "")
