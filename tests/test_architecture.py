@@ -29,8 +29,10 @@ CORE = [
 ]  # fmt: skip
 # Of nobody in particular: what may not be shown, and what others say.
 TEXTS = {"hidden", "strangers"}
+# May be imported by anybody but core, and by the watchdog: standard library alone.
+PLAIN = {*TEXTS, "deadline_thread"}
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
-PORTS = {"core", "faults", "ports", "errors", "shortage", "_version", "__version__", *TEXTS}
+PORTS = {"core", "faults", "ports", "errors", "shortage", "_version", "__version__", *PLAIN}
 MAY_IMPORT = {
     "cli": {"*"},
     "doctor": {"*"},
@@ -39,11 +41,12 @@ MAY_IMPORT = {
     "_version": set[str](),
     "errors": set[str](),
     "shortage": set[str](),
-    "faults": TEXTS,
-    **dict.fromkeys(TEXTS, TEXTS),
+    "faults": PLAIN,
+    **dict.fromkeys(PLAIN, TEXTS),
+    "child_server": {"errors", "strangers"},
     "ports": {"core", "errors", "faults"},
     "engine": PORTS,
-    "scenario": {"core", "errors", "faults", *TEXTS},
+    "scenario": {"core", "errors", "faults", *PLAIN},
     **dict.fromkeys(ADAPTERS, PORTS),
     "to_the_end": {"errors"},
     "toxiproxy": {*PORTS, "to_the_end"},
@@ -58,7 +61,10 @@ DOOR = {
     "undo",
 }  # fmt: skip
 # Of `safety`, in the process of the watchdog.
-WATCHDOG = {"bypass", "durable", "files", "ledger", "watchdog", "watchdog_fault"}
+WATCHDOG = {
+    "bypass", "durable", "files", "forked_children", "ledger", "lock_files", "watchdog",
+    "watchdog_fault",
+}  # fmt: skip
 IMPURE = {
     "asyncio", "time", "random", "logging", "os", "socket", "subprocess", "threading", "pathlib",
     "datetime", "secrets", "tempfile", "signal", "io",
@@ -149,7 +155,7 @@ def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
     """The watchdog process imports it without the package, before it knows of any fault."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     watched = {"toxiproxy": DOOR, "safety": WATCHDOG}.get(parts[0], set[str]())
-    if parts[0] not in {"faults", *TEXTS} and (len(parts) != 2 or parts[1] not in watched):
+    if parts[0] not in {"faults", *PLAIN} and (len(parts) != 2 or parts[1] not in watched):
         return
     for imported in imports(path):
         below = within(imported)
@@ -161,7 +167,7 @@ def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
         elif len(below) > 1 and below[0] == "safety":
             assert below[1] in WATCHDOG, f"{parts} imports {imported}"
         else:
-            assert below[0] in {"faults", "toxiproxy", "safety", *TEXTS}, (
+            assert below[0] in {"faults", "toxiproxy", "safety", *PLAIN}, (
                 f"{parts} imports {imported}"
             )
 
@@ -310,6 +316,8 @@ TESTED_IN = {
     "sim/conformance/__main__.py": "sim/conformance/test_suite.py",
     "sim/curves.py": "sim/test_targets.py",
     "safety/durable.py": "safety/test_ledger.py",
+    "safety/forked_children.py": "safety/test_guard.py",
+    "safety/lock_files.py": "safety/test_locks.py",
     "safety/watched_faults.py": "safety/test_guard.py",
     "safety/watchdog_link.py": "safety/test_guard.py",
     "cleaning/notes.py": "cleaning/test_clean.py",

@@ -1,66 +1,25 @@
-"""Child processes of the command line: they die with us, because their stdin is our pipe."""
+"""Child processes of the command line, ended before we are by whatever ends us."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from chaosbandit.child_server import child_server
 from chaosbandit.cli.interrupts import unwind_from_now_on
-from chaosbandit.errors import HarnessError
-
-START_S = 10.0
-STOP_S = 3.0
 
 
 @contextmanager
 def child(command: Sequence[str], what: str) -> Iterator[str]:
-    """Run a server process and yield the URL that ends its first line of output.
-
-    It leads its own session, so that Ctrl-C reaches only us and we can restore faults first.
+    """A server process; yields its URL.
 
     Raises:
-        HarnessError: it did not say where it listens within `START_S` seconds.
+        HarnessError: it did not say where it listens in time.
     """
     unwind_from_now_on()
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield _first_line(process, what).split()[-1]
-    finally:
-        _end(process)
-
-
-def _first_line(process: subprocess.Popen[str], what: str) -> str:
-    killer = threading.Timer(START_S, process.kill)
-    killer.start()
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-    finally:
-        killer.cancel()
-    if "http://" in line:
-        return line
-    process.kill()
-    _, error = process.communicate()
-    raise HarnessError(f"{what} did not start: {error.strip() or line.strip() or 'no output'}")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.communicate(timeout=STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+    with child_server(command, what) as url:
+        yield url
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How checks ask: one HTTP request with its times, a child process, blocking work with a deadline.
+"""How checks ask: one HTTP request with its times, and a child process that is a server.
 
 Nothing here can outlast its deadline, so that an examination always ends.
 """
@@ -6,25 +6,20 @@ Nothing here can outlast its deadline, so that an examination always ends.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email.utils
 import ssl
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import httpx
 
-from chaosbandit.errors import HarnessError
-
-T = TypeVar("T")
+from chaosbandit.child_server import STOP_S, child_server
+from chaosbandit.deadline_thread import awaited_within
 
 START_S = 8.0
-STOP_S = 2.0
 _BODY_LIMIT_BYTES = 65536
 
 
@@ -61,78 +56,20 @@ async def ask(url: str, within_s: float, headers: Mapping[str, str] | None = Non
     return Answer(response.status_code, text, date_s, asked_s, answered_s)
 
 
-async def in_thread(work: Callable[[], T], within_s: float) -> T:
-    """Blocking work in a daemon thread of its own: what hangs there does not hold the process.
-
-    Raises:
-        TimeoutError: it did not end in time.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: Exception | None) -> None:
-        if done.done():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]  # None only where T allows it
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except Exception as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, daemon=True, name="doctor").start()
-    async with asyncio.timeout(within_s):
-        return await done
-
-
 @asynccontextmanager
-async def child_server(module: str, *arguments: str) -> AsyncIterator[str]:
+async def module_as_server(module: str, *arguments: str) -> AsyncIterator[str]:
     """A module of ours as a server process that says its URL; it ends with us or before.
 
     Raises:
-        HarnessError: it did not say where it listens in time.
+        HarnessError, TimeoutError: it did not say where it listens in time.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    command = [sys.executable, "-m", module, *arguments]
+    child = child_server(command, module, START_S)
+    url = await awaited_within(START_S + STOP_S, child.__enter__)
     try:
-        try:
-            async with asyncio.timeout(START_S):
-                line = (await process.stdout.readline()).decode(errors="replace")
-        except TimeoutError:
-            line = ""
-        if "http://" not in line:
-            raise HarnessError(
-                f"found no answer of {module} as a child process, wanted its address within "
-                f"{START_S:g} s; see whether `{sys.executable} -m {module}` starts by hand"
-            )
-        yield line.split()[-1]
+        yield url
     finally:
-        await _ended(process)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_S):
-            await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.communicate()
+        await asyncio.to_thread(child.__exit__, None, None, None)
 
 
 def _epoch_s(date: str | None) -> float | None:

@@ -14,6 +14,7 @@ from functools import partial
 import httpx
 
 from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor import (
     bypasses,
     ceiling,
@@ -28,7 +29,7 @@ from chaosbandit.doctor import (
     switches,
     target,
 )
-from chaosbandit.doctor.asking import ask, child_server, in_thread
+from chaosbandit.doctor.asking import ask, module_as_server
 from chaosbandit.doctor.findings import Finding, fail, note, told_by
 from chaosbandit.doctor.holders import at_server
 from chaosbandit.doctor.load import eased, is_busy
@@ -78,7 +79,7 @@ async def _in_time(
         found = fail(name, f"no answer within {within_s:g} s", "an answer", do)
     except ChaosbanditError as error:
         found = told_by(name, str(error))
-    if name in _OF_THIS_MACHINE and await in_thread(is_busy, CHECK_S):
+    if name in _OF_THIS_MACHINE and await awaited_within(CHECK_S, is_busy):
         return [eased(found)]
     return [found]
 
@@ -86,7 +87,7 @@ async def _in_time(
 async def _servers(subject: Subject) -> list[Finding]:
     """What the servers show, and all that follows from it."""
     entries = subject.ledger.entries()
-    named, written = await in_thread(lambda: servers_of(subject, entries), CHECK_S)
+    named, written = await awaited_within(CHECK_S, lambda: servers_of(subject, entries))
     urls = [url for url in dict.fromkeys([*named, *written]) if subject.may_touch(url)]
     shown = await asyncio.gather(*(_shown(url, subject, entries) for url in urls))
     on_clocks = await asyncio.gather(*(_server_clock(each) for each in shown))
@@ -97,10 +98,12 @@ async def _servers(subject: Subject) -> list[Finding]:
     now_epoch_s = time.time()
     for each, on_clock in zip(shown, on_clocks, strict=True):
         if each.url in named or each.embedded:
-            found += await in_thread(partial(_judged, each, subject, entries, now_epoch_s), CHECK_S)
+            found += await awaited_within(
+                CHECK_S, partial(_judged, each, subject, entries, now_epoch_s)
+            )
         found += on_clock
     left = partial(leftovers.findings, subject.ledger, shown, subject.scenario, now_epoch_s)
-    return found + await in_thread(left, CHECK_S)
+    return found + await awaited_within(CHECK_S, left)
 
 
 def _judged(
@@ -118,9 +121,9 @@ def _judged(
 
 async def _shown(url: str, subject: Subject, entries: Entries) -> ServerAnswer:
     if url != EMBEDDED:
-        names = await in_thread(lambda: names_at(url, subject.scenario, entries), CHECK_S)
+        names = await awaited_within(CHECK_S, lambda: names_at(url, subject.scenario, entries))
         return await look(url, names)
-    async with child_server(*_SERVER) as started:
+    async with module_as_server(*_SERVER) as started:
         return await look(started, (), embedded=True)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, SWEEPER, is_lease
-from chaosbandit.safety.durable import is_locked
 from chaosbandit.safety.ledger import Entries
+from chaosbandit.safety.lock_files import is_locked
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ of what the files mean.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -37,38 +36,6 @@ def remove_durably(path: Path) -> None:
         draft.unlink(missing_ok=True)
     if path.parent.is_dir():
         _sync_directory(path.parent)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process on this host holds the lock of a file; the kernel drops it at death.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    descriptor = open_ours(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def remove_unlocked(path: Path) -> None:
-    """Remove a file that nobody holds locked; held ourselves meanwhile, so nobody can begin to."""
-    try:
-        descriptor = open_ours(path, os.O_RDWR)
-    except OSError:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.lstat()):
-            path.unlink()
-    except OSError:
-        return  # held by the living, or just removed by another process
-    finally:
-        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -17,7 +17,8 @@ from chaosbandit.errors import CleanupError, HarnessError
 from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.bypass import run_bypass
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.safety.locks import RunLocks, locked, unlock
+from chaosbandit.safety.lock_files import locked, unlock
+from chaosbandit.safety.locks import RunLocks
 from chaosbandit.safety.watchdog_fault import UNDO_S
 from chaosbandit.safety.watchdog_link import WatchdogLink
 from chaosbandit.safety.watched_faults import WatchedFaults, left_s

@@ -20,8 +20,9 @@ from typing import Any
 from chaosbandit.faults.fault import Bypass, Fault, Toxic
 from chaosbandit.faults.names import owner
 from chaosbandit.hidden import hide, variables_in
-from chaosbandit.safety.durable import is_locked, remove_durably, write_durably
+from chaosbandit.safety.durable import remove_durably, write_durably
 from chaosbandit.safety.files import is_private, make_private, read_ours
+from chaosbandit.safety.lock_files import is_locked
 
 _VERSION = 2
 _FOUND = 60  # characters of what is wrong in a file

@@ -6,11 +6,9 @@ not see it: they are kept off by leases. It knows nothing of faults.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import time
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -20,43 +18,11 @@ from chaosbandit.errors import TargetError
 from chaosbandit.faults.addresses import is_one_place, place
 from chaosbandit.hidden import masked
 from chaosbandit.safety.files import open_ours
-from chaosbandit.safety.watchdog_link import keep_from_children
+from chaosbandit.safety.lock_files import locked, unlock
 from chaosbandit.toxiproxy.lease import Claim, moment
 
-_LOCK_S = 1.0
 _CLAIM_S = 0.3
-_PAUSE_S = 0.02
 _LIMIT = 4096
-
-
-def locked(path: Path, within_s: float = _LOCK_S) -> FileIO:
-    """The file at `path`, made if need be, locked for this process and none of its children.
-
-    Raises:
-        BlockingIOError: another process had it all the while.
-    """
-    give_up_s = time.monotonic() + within_s  # a passing look by `clean` is over by then
-    while True:
-        file = FileIO(open_ours(path, os.O_RDWR | os.O_CREAT), "r+")
-        keep_from_children(file)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            if time.monotonic() > give_up_s:
-                raise
-            time.sleep(_PAUSE_S)
-        else:
-            if _is_still_at(file, path):
-                return file
-            file.close()  # its former owner has just removed it
-
-
-def unlock(file: FileIO, path: Path) -> None:
-    """Remove the locked file, and only then let go of it; in a forked child it is not ours."""
-    if not file.closed and _is_still_at(file, path):
-        path.unlink(missing_ok=True)
-    file.close()
 
 
 class RunLocks:
@@ -146,10 +112,3 @@ def _refusal(holder: dict[str, Any], what: str) -> str:
         f"{who} has {holder.get('what', what)}{when}; wait for it or stop it; a dead run's claim "
         "ends by itself"
     )
-
-
-def _is_still_at(file: FileIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
-    except FileNotFoundError:
-        return False

@@ -196,7 +196,7 @@ def main(descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]) -> int
                 run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
             _stand_in_for_packages()
             import chaosbandit.safety.watchdog_fault  # noqa: F401  now: there is no time later
-            from chaosbandit.safety.durable import remove_unlocked
+            from chaosbandit.safety.lock_files import remove_unlocked
 
             clean = watchdog.watch()
             for lock in locks:

@@ -6,12 +6,12 @@ import asyncio
 from urllib.parse import urlsplit
 
 from chaosbandit.doctor.answering import ANSWER
-from chaosbandit.doctor.asking import child_server
+from chaosbandit.doctor.asking import module_as_server
 
 
 def test_requests_in_any_pieces_get_an_answer_each() -> None:
     async def talk() -> bytes:
-        async with child_server("chaosbandit.doctor.answering") as url:
+        async with module_as_server("chaosbandit.doctor.answering") as url:
             parts = urlsplit(url)
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             for piece in (b"GET / HTTP/1.1\r\nHost: h\r", b"\n\r\nGET / HTTP/1.1\r\n\r\nGET"):

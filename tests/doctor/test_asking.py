@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 
 import httpx
 import pytest
 
-from chaosbandit.doctor.asking import Answer, ask, child_server, in_thread
+from chaosbandit.doctor.asking import Answer, ask, module_as_server
 from chaosbandit.errors import HarnessError
 from tests.e2e.runs import processes_with, soon
 from tests.fake_api import constant, fake_api, raw
@@ -49,36 +48,18 @@ def test_nobody_there() -> None:
         asyncio.run(ask(f"http://127.0.0.1:{free_port()}/", 2.0))
 
 
-def test_work_in_a_thread() -> None:
-    def broken() -> int:
-        raise ZeroDivisionError
-
-    assert asyncio.run(in_thread(lambda: 7, 2.0)) == 7
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(in_thread(broken, 2.0))
-
-
-def test_work_that_hangs_is_left_behind() -> None:
-    let_go = threading.Event()
-    began_s = time.monotonic()
-    with pytest.raises(TimeoutError):
-        asyncio.run(in_thread(let_go.wait, 0.1))
-    assert time.monotonic() - began_s < 5
-    let_go.set()
-
-
 def test_a_child_that_says_nothing_is_told() -> None:
     async def start() -> None:
-        async with child_server("this"):
+        async with module_as_server("this"):
             pass
 
-    with pytest.raises(HarnessError, match="found no answer of this as a child process"):
+    with pytest.raises(HarnessError, match="this did not start"):
         asyncio.run(start())
 
 
 def test_children_end() -> None:
     async def start() -> str:
-        async with child_server("chaosbandit.doctor.answering", "unheeded-4711"):
+        async with module_as_server("chaosbandit.doctor.answering", "unheeded-4711"):
             return "".join(processes_with("unheeded-4711"))
 
     assert "answering" in asyncio.run(start())

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.errors import TargetError
-from chaosbandit.safety.locks import RunLocks, locked, unlock
+from chaosbandit.safety.lock_files import locked, unlock
+from chaosbandit.safety.locks import RunLocks
 from chaosbandit.toxiproxy.lease import Claim
 
 CLAIM = Claim("http://127.0.0.1:8474", "127.0.0.1:9200", "127.0.0.1:9101", 4_000_000_000)

@@ -335,7 +335,7 @@ def test_only_what_it_needs_is_loaded(tmp_path: Path) -> None:
     parts = {name.removeprefix("chaosbandit").strip(".") for name in done.stdout.split()}
     faults = {part for part in parts if part.startswith("faults.")}
     assert parts - faults == {
-        "", "faults", "hidden", "safety", "strangers", "toxiproxy",
+        "", "deadline_thread", "faults", "hidden", "safety", "strangers", "toxiproxy",
         "safety.bypass", "safety.durable", "safety.files", "safety.watchdog_fault",
         "toxiproxy.calls", "toxiproxy.connections", "toxiproxy.cutting",
         "toxiproxy.deadline_connection", "toxiproxy.listing", "toxiproxy.records",

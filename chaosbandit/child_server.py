@@ -1,0 +1,80 @@
+"""A server as a child process: it says where it listens, and ends with us by its stdin, our pipe.
+
+It leads its own session, so that Ctrl-C reaches only us and faults are removed first.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+from chaosbandit.errors import HarnessError
+from chaosbandit.strangers import said
+
+START_S = 10.0
+STOP_S = 3.0
+_LARGEST = 4096
+
+
+@contextmanager
+def child_server(command: Sequence[str], what: str, start_s: float = START_S) -> Iterator[str]:
+    """Run a server process and yield the URL that ends its first line of output.
+
+    Raises:
+        HarnessError: it did not say where it listens within `start_s` seconds.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as log:  # a pipe nobody reads may fill up
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            yield _url(process, log, command, what, start_s)
+        finally:
+            _end(process)
+
+
+def _url(
+    process: subprocess.Popen[str], log: IO[str], command: Sequence[str], what: str, start_s: float
+) -> str:
+    line = _first_line(process, start_s)
+    if "http://" not in line:
+        process.kill()
+        process.wait()
+        log.seek(0)
+        last = log.read(_LARGEST).strip().splitlines()[-1:] or [line]
+        found = said(last[0]) or "no output"
+        raise HarnessError(
+            f"{what} did not start: found {found}, wanted its address within {start_s:g} s; "
+            f"see whether `{shlex.join(command)}` starts by hand"
+        )
+    return line.split()[-1]
+
+
+def _first_line(process: subprocess.Popen[str], within_s: float) -> str:
+    killer = threading.Timer(within_s, process.kill)
+    killer.start()
+    try:
+        assert process.stdout is not None
+        return process.stdout.readline()
+    finally:
+        killer.cancel()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.communicate(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
