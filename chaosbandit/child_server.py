@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import IO
 
+from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.errors import HarnessError
-from chaosbandit.strangers import said
+from chaosbandit.foreign_text import said
 
 START_S = 10.0
 STOP_S = 3.0
@@ -42,6 +44,21 @@ def child_server(command: Sequence[str], what: str, start_s: float = START_S) ->
             yield _url(process, log, command, what, start_s)
         finally:
             _end(process)
+
+
+@asynccontextmanager
+async def module_as_server(module: str, *arguments: str) -> AsyncIterator[str]:
+    """A module of ours as such a process, for an event loop, which goes on meanwhile.
+
+    Raises:
+        HarnessError, TimeoutError: it did not say where it listens in time.
+    """
+    child = child_server([sys.executable, "-m", module, *arguments], module)
+    url = await awaited_within(START_S + STOP_S, child.__enter__)
+    try:
+        yield url
+    finally:
+        await awaited_within(2 * STOP_S, lambda: child.__exit__(None, None, None))
 
 
 def _url(

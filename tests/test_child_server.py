@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
 
-from chaosbandit.child_server import child_server
+from chaosbandit.child_server import child_server, module_as_server
 from chaosbandit.errors import HarnessError
-from tests.e2e.runs import processes_with
+from tests.e2e.runs import processes_with, soon
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,21 @@ def test_a_server_that_complains_a_lot_starts() -> None:
     )
     with child_server([sys.executable, "-c", program], "the shop") as url:
         assert url == "http://x"
+
+
+def test_a_module_that_is_no_server() -> None:
+    async def start() -> None:
+        async with module_as_server("this"):
+            pass
+
+    with pytest.raises(HarnessError, match="this did not start"):
+        asyncio.run(start())
+
+
+def test_a_module_as_server_ends() -> None:
+    async def start() -> str:
+        async with module_as_server("chaosbandit.doctor.ceiling_server", "unheeded-4711"):
+            return "".join(processes_with("unheeded-4711"))
+
+    assert "ceiling_server" in asyncio.run(start())
+    assert soon(lambda: processes_with("unheeded-4711") == [])

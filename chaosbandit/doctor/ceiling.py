@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from chaosbandit.child_server import module_as_server
 from chaosbandit.core.model import Health, Outcome, Route
 from chaosbandit.core.scenario import Scenario, Traffic
 from chaosbandit.deadline_thread import awaited_within
-from chaosbandit.doctor.asking import module_as_server
 from chaosbandit.doctor.findings import Finding, Level, fail, ok, warn
-from chaosbandit.doctor.load import eased, is_busy
+from chaosbandit.doctor.machine_load import eased, is_busy
 from chaosbandit.ports import Signal
-from chaosbandit.report.phrases import duration
+from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.traffic.clock import SystemClock
 from chaosbandit.traffic.prober import OpenLoopProber
 
@@ -30,7 +30,7 @@ TRIES = 2  # one hiccup of the machine is no ceiling
 NEEDED_TRIES = 4  # at rates that the scenario depends on
 ENOUGH_S = 6.0  # after this no higher rate is tried
 _LOOK_S = 2.0  # longest for seeing whether others use the machine
-_MODULE = "chaosbandit.doctor.answering"
+_MODULE = "chaosbandit.doctor.ceiling_server"
 
 
 @dataclass(frozen=True, slots=True)

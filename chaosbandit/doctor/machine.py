@@ -23,13 +23,13 @@ from chaosbandit.core.scenario import EMBEDDED
 from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor import open_files
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
-from chaosbandit.doctor.load import eased, is_busy
-from chaosbandit.doctor.subject import Subject
+from chaosbandit.doctor.machine_load import eased, is_busy
+from chaosbandit.doctor.what_to_examine import Subject
 from chaosbandit.errors import HarnessError
-from chaosbandit.report.phrases import duration
-from chaosbandit.safety.durable import remove_durably, write_durably
-from chaosbandit.safety.files import make_private
+from chaosbandit.report.numbers_in_words import duration
+from chaosbandit.safety.durable_files import remove_durably, write_durably
 from chaosbandit.safety.guard import TTL_S
+from chaosbandit.safety.owned_files import make_private
 from chaosbandit.safety.watchdog_link import WatchdogLink
 
 SLOW_DISK_S = 0.050

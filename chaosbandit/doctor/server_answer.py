@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.errors import HarnessError
 from chaosbandit.faults.steps import proxy_path
-from chaosbandit.strangers import said
+from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
+from chaosbandit.toxiproxy.error_words import unanswered
 from chaosbandit.toxiproxy.listing import Listing, StrangeError, all_proxies
-from chaosbandit.toxiproxy.records import ProxyRecord
-from chaosbandit.toxiproxy.trouble import unanswered
-from chaosbandit.traffic.reach import reachable
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
+from chaosbandit.traffic.reachability import reachable
 
 DEADLINE_S = 2.0
 CALLS = 5

@@ -15,8 +15,8 @@ from typing import Self
 import httpx
 
 from chaosbandit.deadline_thread import awaited_within
+from chaosbandit.foreign_text import said
 from chaosbandit.safety.ledger import state_directory
-from chaosbandit.strangers import said
 
 PERIOD_S = 1.0
 LOOK_S = 1.0  # longest wait for a file system or a server to answer

@@ -12,8 +12,8 @@ import time
 from io import FileIO
 from pathlib import Path
 
-from chaosbandit.safety.files import open_ours
 from chaosbandit.safety.forked_children import keep_from_children
+from chaosbandit.safety.owned_files import open_ours
 
 _LOCK_S = 1.0
 _PAUSE_S = 0.02

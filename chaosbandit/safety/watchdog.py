@@ -164,8 +164,8 @@ class Watchdog:
 
     def note(self, text: str) -> None:
         """Append to the log file, which exists only if there was something to say."""
-        from chaosbandit.hidden import masked
-        from chaosbandit.safety.files import open_ours
+        from chaosbandit.hidden_values import masked
+        from chaosbandit.safety.owned_files import open_ours
 
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT

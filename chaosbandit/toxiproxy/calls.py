@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from chaosbandit.deadline_thread import within
-from chaosbandit.strangers import LARGEST_BYTES, said
+from chaosbandit.foreign_text import LARGEST_BYTES, said
 from chaosbandit.toxiproxy.deadline_connection import Address, Connection, resolved
 
 CALL_S = 2.0
