@@ -100,7 +100,7 @@ def clean(
     A sidecar beside Toxiproxy needs no volume, only these container args:
       ["clean", "--expired", "--watch", "--every", "10s",
        "--toxiproxy", "http://127.0.0.1:8474"]
-    It shows that it is on duty by a disabled proxy cb-lease.sweeper.<until>,
+    It shows that it is at work by a disabled proxy cb-lease.sweeper.<until>,
     ends in order on SIGTERM (allow it 30 s), looks again by itself where a call
     to the server may take effect late, and needs a clock that agrees with
     that of the runs to within a minute.
@@ -220,7 +220,7 @@ def _stay_on_duty(ledger: FaultLedger, servers: Sequence[str], every_s: float) -
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: told.put(number))
     read(ledger)  # refused before anything is said
-    _say(f"on duty: looking at {', '.join(servers)} every {every_s:g} s for expired faults")
+    _say(f"at work: looking at {', '.join(servers)} every {every_s:g} s for expired faults")
     sweeper = Sweeper(ledger, servers, every_s, _say)
     sweeper.begin()
     number = signal.Signals(told.get())
@@ -229,12 +229,12 @@ def _stay_on_duty(ledger: FaultLedger, servers: Sequence[str], every_s: float) -
     missed = sweeper.never_reached
     for server in missed:
         _say(f"never reached {server}")
-    _say(f"off duty: {sweeper.undone} undone, {sweeper.left} left")
+    _say(f"ended: {sweeper.undone} undone, {sweeper.left} left")
     return Exit.NOT_CLEAN if sweeper.left or missed else Exit.ANSWERED
 
 
 def _say(line: str) -> None:
-    """On stderr with its time; a reader that is gone must not end the duty."""
+    """On stderr with its time; a reader that is gone must not end the work."""
     import sys
     import time
     from contextlib import suppress

@@ -1,4 +1,4 @@
-"""JSON read as Go's `encoding/json` reads it, because Toxiproxy's clients rely on its manners.
+"""JSON read as Go's `encoding/json` reads it, because Toxiproxy's clients rely on it.
 
 Only the first value of a body counts, keys match whatever their case, `null` keeps the default,
 the last of two equal keys wins, and an integer may not be written `1.0`. Knows nothing of proxies.
