@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chaosbandit.core.growing_sequence import Series
 from chaosbandit.core.model import Outcome, Route
-from chaosbandit.core.series import Series
 from chaosbandit.report.warnings import cautions, control_failing
 
 if TYPE_CHECKING:
