@@ -116,8 +116,9 @@ async def child_server(module: str, *arguments: str) -> AsyncIterator[str]:
             line = ""
         if "http://" not in line:
             raise HarnessError(
-                f"found no answer of {module} as a child process, wanted its address within "
-                f"{START_S:g} s; see whether `{sys.executable} -m {module}` starts by hand"
+                f"no answer of {module} as a child process",
+                wanted=f"its address within {START_S:g} s",
+                do=f"see whether `{sys.executable} -m {module}` starts by hand",
             )
         yield line.split()[-1]
     finally:

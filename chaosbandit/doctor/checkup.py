@@ -77,7 +77,7 @@ async def _in_time(
         do = "repeat it; if it stays so, look at what this check needs"
         found = fail(name, f"no answer within {within_s:g} s", "an answer", do)
     except ChaosbanditError as error:
-        found = told_by(name, str(error))
+        found = told_by(name, error.trouble)
     if name in _OF_THIS_MACHINE and await in_thread(is_busy, CHECK_S):
         return [eased(found)]
     return [found]

@@ -721,7 +721,7 @@ def test_a_clean_up_that_is_not_confirmed_outranks_everything(failing: str, sink
         if sink != "works" and isinstance(event, kind):
             raise HarnessError("the disk is full") from OSError("no space")
 
-    error = CleanupError("still there", ["curl -X DELETE it"])
+    error = CleanupError("still there", commands=["curl -X DELETE it"])
     simulated, heard = broken(failing, 1, error), Heard()
     campaign = run(SHORT, simulated, sinks=[Heard(act), heard])
     assert exit_of(campaign) == Exit.NOT_CLEAN
