@@ -109,7 +109,7 @@ def demo_folder() -> Path:
         if (folder / "storefront.py").exists():
             return folder
     raise UsageError(
-        f"the demo's services are not installed beside {package}; reinstall chaosbandit"
+        f"the demo's services are not installed beside {package}", do="reinstall chaosbandit"
     )
 
 

@@ -90,7 +90,7 @@ class ToxiproxyInjector:
         self._made = 0
         self._cuts = 0
         self._cut: int | None = 0
-        self._others: str | None = None
+        self._others: Trouble | None = None
         self.replaced: tuple[str, ...] = ()  # the operator's proxies that undoing made anew
 
     # --- before and around the run ----------------------------------------------------------------

@@ -48,32 +48,36 @@ def unanswered(url: str, error: UnansweredError) -> Trouble:
     )
 
 
-def of_others(fault: Fault, undone: Undone) -> str | None:
+def of_others(fault: Fault, undone: Undone) -> Trouble | None:
     """What others did to the operator's proxy, and what mends it; we never do that ourselves."""
     ours = "nothing of ours is there"
     if undone.died:
-        return (
-            f"Toxiproxy at {fault.server} is dead, and proxy {fault.proxy} with it; {ours}. Start "
-            f"it; where it does not know the proxy then, create it: {by_hand.create(fault)}"
+        return Trouble(
+            f"Toxiproxy at {fault.server} is dead, and proxy {fault.proxy} with it; {ours}",
+            do="start it and, where it does not know the proxy then, create that",
+            commands=(by_hand.create(fault),),
         )
     match undone.others:
         case Others.GONE:
-            return (
+            return Trouble(
                 f"proxy {fault.proxy} was deleted by others, or Toxiproxy was restarted without "
-                f"it; {ours}. To create it: {by_hand.create(fault)}"
+                f"it; {ours}",
+                do="create it",
+                commands=(by_hand.create(fault),),
             )
         case Others.CLOSED:
-            return (
-                f"proxy {fault.proxy} was disabled by others; {ours}. To enable it: "
-                f"{by_hand.enable(fault)}"
+            return Trouble(
+                f"proxy {fault.proxy} was disabled by others; {ours}",
+                do="enable it",
+                commands=(by_hand.enable(fault),),
             )
         case Others.MOVED:
             place = {"listen": fault.listen, "upstream": fault.upstream}
             back = steps.Call("move back", "POST", steps.proxy_path(fault.proxy), place)
-            return (
-                f"proxy {fault.proxy} was given other addresses by others; {ours}. To have it "
-                f"listen on {fault.listen} and lead to {fault.upstream} again: "
-                f"{by_hand.line(fault.server, back)}"
+            return Trouble(
+                f"proxy {fault.proxy} was given other addresses by others; {ours}",
+                do=f"have it listen on {fault.listen} and lead to {fault.upstream} again",
+                commands=(by_hand.line(fault.server, back),),
             )
     return None
 

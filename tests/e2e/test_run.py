@@ -144,7 +144,7 @@ def test_a_journal_that_cannot_be_written(shared_stage: Stage, tmp_path: Path) -
     arguments = ["run", scenario_with(tmp_path), "--journal", blocked / "runs"]
     ended = chaosbandit(tmp_path, *arguments, environment=shared_stage.environment).told(6)
     assert (ended.out, before) == ("", proxies(shared_stage.server))
-    assert "Nothing is injected that cannot be recorded" in ended.err
+    assert "nothing is injected that cannot be recorded" in ended.err
 
 
 def test_a_foreign_toxic_refuses_the_run(embedded_stage: Stage, tmp_path: Path) -> None:
