@@ -245,7 +245,8 @@ class Engine:
         failure = self.recorder.tell(stopped)
         if failure is not None:
             code = ending(self.campaign, over.cause, *also, Cause.HARNESS).exit_code
-            self.recorder.fold(replace(stopped, reason=f"{over.reason}; {failure}", exit_code=code))
+            reason = f"{failure}; {over.reason}"  # which may end in commands
+            self.recorder.fold(replace(stopped, reason=reason, exit_code=code))
 
     def _unverified(self, error: BaseException) -> Cleanness:
         """What is known of leftovers after an error outside of any exposure's own wash-out."""

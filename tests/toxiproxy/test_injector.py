@@ -362,7 +362,7 @@ def lead_elsewhere(path: Door) -> None:
         (delete, "there is no proxy inventory; create it"),
         (add_theirs, "toxics that are not ours: theirs"),
         (add_another_runs, r"toxics that are not ours: cb\.run00002\.4000000000\.1"),
-        (lead_elsewhere, "leads to 127.0.0.1:1, wanted"),
+        (lead_elsewhere, "leading to 127.0.0.1:1, wanted"),
     ],
 )
 @pytest.mark.parametrize("stands", [False, True])
