@@ -10,7 +10,7 @@ from chaosbandit.core.scenario import Proxy
 from chaosbandit.errors import Trouble
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.toxiproxy.preflight import changes, departures, occupied, unresolvable
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 RUN = "run00001"
 MINE = f"cb.{RUN}.2000.1"
