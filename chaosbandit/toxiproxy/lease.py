@@ -276,8 +276,8 @@ class Lease:
             do = "see whether a Toxiproxy server is running there"
             return Trouble(f"{where} cannot be reached ({error.briefly})", do=do)
         return Trouble(
-            f"{where} hangs or is frozen: it did not answer when a lease on {self._claim.target} "
-            f"was wanted ({error.briefly})",
+            f"{where} did not answer when a lease on {self._claim.target} was wanted "
+            f"({error.briefly}): it hangs or is frozen",
             do="see that it answers, or restart it",
         )
 
