@@ -72,8 +72,10 @@ def _url(
         last = log.read(_LARGEST).strip().splitlines()[-1:] or [line]
         found = said(last[0]) or "no output"
         raise HarnessError(
-            f"{what} did not start: found {found}, wanted its address within {start_s:g} s; "
-            f"see whether `{shlex.join(command)}` starts by hand"
+            found,
+            wanted=f"its address within {start_s:g} s",
+            do=f"see whether `{shlex.join(command)}` starts by hand",
+            where=f"{what} did not start",
         )
     return line.split()[-1]
 

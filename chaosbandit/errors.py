@@ -38,10 +38,43 @@ class Exit(IntEnum):
     SIGTERM = 143
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong, in phrases without full stops; `str()` alone makes a sentence of them.
+
+    `found` alone is a clause ("the server hangs"); with `wanted` it is what "found" is said of.
+    """
+
+    found: str
+    wanted: str = ""
+    do: str = ""
+    where: str = ""  # a line of a file, a key, a URL
+    commands: tuple[str, ...] = ()  # for a shell, one after the other
+
+    def __str__(self) -> str:
+        told = f"found {self.found}, wanted {self.wanted}" if self.wanted else self.found
+        told = f"{self.where}: {told}" if self.where else told
+        told = f"{told}; {self.do}" if self.do else told
+        return "\n  ".join([f"{told}:", *self.commands]) if self.commands else told
+
+
 class ChaosbanditError(Exception):
-    """Anything chaosbandit says on purpose: `str(error)` is a sentence for the operator."""
+    """Anything chaosbandit says on purpose: `trouble` in parts, `str(error)` for the operator."""
 
     exit_code: Exit = Exit.INTERNAL
+
+    def __init__(
+        self,
+        found: str | Trouble,
+        *,
+        wanted: str = "",
+        do: str = "",
+        where: str = "",
+        commands: Sequence[str] = (),
+    ) -> None:
+        parts = Trouble(str(found), wanted, do, where, tuple(commands))
+        self.trouble = found if isinstance(found, Trouble) else parts
+        super().__init__(self.trouble)
 
 
 class UsageError(ChaosbanditError):
@@ -62,8 +95,8 @@ class Problem:
     wanted: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}"
-        return f"{place}: {self.key}: found {self.found}, wanted {self.wanted}"
+        where = f"{self.file}:{self.line}:{self.column}: {self.key}"
+        return str(Trouble(self.found, self.wanted, where=where))
 
 
 class ScenarioError(UsageError):
@@ -89,11 +122,7 @@ class SteadyStateError(HarnessError):
 
 
 class ToxiproxyError(HarnessError):
-    """The Toxiproxy server refuses, hangs or lies; `status` is its HTTP status, if any."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        self.status = status
-        super().__init__(message)
+    """The Toxiproxy server refuses, hangs or lies."""
 
 
 class PolicyError(ChaosbanditError):
@@ -101,10 +130,6 @@ class PolicyError(ChaosbanditError):
 
 
 class CleanupError(ChaosbanditError):
-    """A fault could not be confirmed as removed; `commands` are the exact manual remedies."""
+    """A fault could not be confirmed as removed; `trouble.commands` are the manual remedies."""
 
     exit_code = Exit.NOT_CLEAN
-
-    def __init__(self, message: str, commands: Sequence[str] = ()) -> None:
-        self.commands = tuple(commands)
-        super().__init__("\n".join([message, *(f"  {command}" for command in self.commands)]))

@@ -15,7 +15,7 @@ from typing import Protocol
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.events import Event
 from chaosbandit.core.model import Health, Route, Sample, Variant
-from chaosbandit.errors import CleanupError
+from chaosbandit.errors import CleanupError, Trouble
 from chaosbandit.faults.fault import Fault, Late
 
 
@@ -87,7 +87,7 @@ class Aftermath:
 
     cuts: int = 0  # times that the operator's proxy had to be closed, with all its connections
     connections_cut: int | None = 0  # by us; None: they could not be counted
-    others: str | None = None  # what others did to the operator's proxy, and the remedy
+    others: Trouble | None = None  # what others did to the operator's proxy, and the remedy
     replaced: tuple[str, ...] = ()  # the operator's proxies that had to be deleted and made anew
     watched: str | None = None  # what is looked after until when, since a call went unanswered
 

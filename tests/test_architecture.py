@@ -262,6 +262,94 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(text)), f"{module_of(path)} has no docstring"
 
 
+# --- errors ---------------------------------------------------------------------------------------
+
+APART = {
+    "split", "rsplit", "splitlines", "partition", "rpartition", "removeprefix", "removesuffix",
+    "startswith", "endswith", "replace", "strip", "lstrip", "rstrip", "index", "find", "rfind",
+    "match", "search", "fullmatch", "sub", "findall",
+}  # fmt: skip
+# Errors of asyncio, which keeps no more than the text of several.
+TEXT_ALONE = {"machine_shortage.py"}
+
+
+def sentences_taken_apart(tree: ast.AST) -> Iterator[int]:
+    """Lines in which the text of an error, or a name given to it, is split or matched."""
+    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
+    caught |= {name for name in _names(tree) if name.endswith("error")}
+
+    def is_text(node: ast.AST, told: set[str]) -> bool:
+        match node:
+            case ast.Name(name):
+                return name in told
+            case ast.Call(ast.Name("str" | "repr"), [ast.Name(name)]):
+                return name in caught
+            case ast.FormattedValue(ast.Name(name)):
+                return name in caught
+            case ast.JoinedStr(values):
+                return any(is_text(each, told) for each in values)
+            case ast.Attribute(ast.Name(name), "args") | ast.Subscript(
+                ast.Attribute(ast.Name(name), "args")
+            ):
+                return name in caught
+            case ast.Call(ast.Attribute(of, attr)) if attr in APART:
+                return is_text(of, told)
+        return False
+
+    for scope in ast.walk(tree):
+        if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
+            continue
+        told: set[str] = set()
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Assign) and is_text(node.value, told):
+                told |= {each.id for each in node.targets if isinstance(each, ast.Name)}
+        if isinstance(scope, ast.Module):
+            told = set()
+        for node in ast.walk(scope):
+            match node:
+                case ast.Call(ast.Attribute(of, attr), arguments) if attr in APART:
+                    if any(is_text(each, told) for each in (of, *arguments)):
+                        yield node.lineno
+                case ast.Compare(_, operators, right):
+                    within = (ast.In, ast.NotIn)
+                    pairs = zip(operators, right, strict=True)
+                    if any(isinstance(o, within) and is_text(each, told) for o, each in pairs):
+                        yield node.lineno
+                case ast.Subscript(of) if is_text(of, told):
+                    yield node.lineno
+
+
+def _names(tree: ast.AST) -> set[str]:
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return arguments | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_nobody_takes_the_sentence_of_an_error_apart(path: Path) -> None:
+    """Its parts are in `error.trouble`."""
+    if path.relative_to(PACKAGE).as_posix() not in TEXT_ALONE:
+        assert sorted(set(sentences_taken_apart(ast.parse(path.read_text())))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'found, _, do = str(error).partition(": ")',
+        "message = str(error).removesuffix(listed)",
+        'message = str(error)\n    message.endswith(":")',
+        'if "frozen" in str(error): pass',
+        'text = f"{error}"\n    text.split("; ")',
+        're.match("found (.*)", str(error))',
+        "str(error)[:10]",
+        'error.args[0].split(": ")',
+    ],
+)
+def test_taking_a_sentence_apart_is_seen(line: str) -> None:
+    indented = line.replace("\n    ", "\n        ")
+    code = f"def f():\n    try: pass\n    except E as error:\n        {indented}\n"
+    assert list(sentences_taken_apart(ast.parse(code)))
+
+
 # --- start-up -------------------------------------------------------------------------------------
 
 HEAVY = {"numpy", "scipy", "httpx", "pydantic", "requests", "aiohttp", "rich", "yaml", "h11"}

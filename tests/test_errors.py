@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator
 
@@ -10,10 +11,12 @@ from chaosbandit.errors import (
     ChaosbanditError,
     CleanupError,
     Exit,
+    HarnessError,
     PolicyError,
     Problem,
     ScenarioError,
     ToxiproxyError,
+    Trouble,
 )
 
 
@@ -70,11 +73,28 @@ def test_a_scenario_error_lists_every_problem_with_its_place() -> None:
 
 
 def test_a_cleanup_error_says_what_to_type() -> None:
-    error = CleanupError("it is still there", ["curl -X DELETE a", "curl -X POST b"])
-    assert error.commands == ("curl -X DELETE a", "curl -X POST b")
-    assert str(error) == "it is still there\n  curl -X DELETE a\n  curl -X POST b"
+    error = CleanupError("it is still there", do="by hand", commands=["curl -X DELETE a", "rm b"])
+    assert error.trouble.commands == ("curl -X DELETE a", "rm b")
+    assert str(error) == "it is still there; by hand:\n  curl -X DELETE a\n  rm b"
 
 
-def test_a_toxiproxy_error_keeps_the_status() -> None:
-    assert ToxiproxyError("not found", 404).status == 404
-    assert ToxiproxyError("hangs").status is None
+@pytest.mark.parametrize(
+    ("trouble", "sentence"),
+    [
+        (Trouble("it hangs"), "it hangs"),
+        (Trouble("it hangs", do="restart it"), "it hangs; restart it"),
+        (Trouble("2", "3"), "found 2, wanted 3"),
+        (Trouble("2", "3", "add one", "a.yaml:1"), "a.yaml:1: found 2, wanted 3; add one"),
+        (Trouble("it stays", commands=("rm a",)), "it stays:\n  rm a"),
+    ],
+)
+def test_a_sentence_is_made_of_its_parts(trouble: Trouble, sentence: str) -> None:
+    parts = {"wanted": trouble.wanted, "do": trouble.do, "where": trouble.where}
+    error = ToxiproxyError(trouble.found, **parts, commands=trouble.commands)
+    assert error.trouble == trouble == ToxiproxyError(trouble).trouble
+    assert str(error) == str(trouble) == sentence
+
+
+def test_an_error_has_its_parts_in_another_process_too() -> None:
+    error = HarnessError("2", wanted="3", do="add one")
+    assert pickle.loads(pickle.dumps(error)).trouble == error.trouble

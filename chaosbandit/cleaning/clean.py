@@ -77,7 +77,7 @@ def read(ledger: FaultLedger) -> Entries:
     """
     folder = ledger.directory
     if folder.exists() and not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
-        raise UsageError(f"found {folder} as the fault ledger, wanted a directory we can read")
+        raise UsageError(f"{folder} as the fault ledger", wanted="a directory we can read")
     return ledger.entries()
 
 

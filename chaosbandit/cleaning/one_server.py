@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from chaosbandit.cleaning import path_notes
 from chaosbandit.cleaning.leftovers import Leftover, leftovers_at
@@ -171,11 +172,10 @@ def in_words(error: UnansweredError) -> str:
         return "connection refused; is a Toxiproxy server running there?"
     if isinstance(cause, socket.gaierror):
         said = (cause.strerror or "unknown").lower()
-        host = error.url.partition("//")[2].rpartition(":")[0]
-        return f"the host name {host} does not resolve ({said})"
+        return f"the host name {urlsplit(error.url).hostname} does not resolve ({said})"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
-    return f"{error.call}: {error.why}"
+    return error.briefly
 
 
 def _is_elsewhere(error: UnansweredError) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chaosbandit.cleaning.clean import drop_locks, places_of, read, unexplained
 from chaosbandit.cleaning.one_server import NotShownError, OneServer, Place, shown
-from chaosbandit.cleaning.report import CleanReport, described
+from chaosbandit.cleaning.report import CleanReport, Failed, Note, described
 from chaosbandit.cleaning.sweeper_lease import SweeperLease
 from chaosbandit.cleaning.undo_all import UndoAll
 from chaosbandit.cleaning.what_stays import Orders
@@ -218,14 +218,14 @@ class WatchedServer:
         undone = [one for one in report.undone if one.run != SWEEPER and one.name not in late]
         failed = [one for one in report.failed if one.fault.name not in self._failed]
         fresh = {one.name for one in undone}.union(one.fault.name for one in failed)
-        told = [note.lines() for note in report.notes if note.fault.name in fresh]
-        told += [one.lines() for one in failed]
+        told: list[Note | Failed] = [
+            *(note for note in report.notes if note.fault.name in fresh),
+            *failed,
+        ]
         self.undone += len(undone)
         self._failed = {one.fault.name for one in report.failed}
         lines = [f"undone: {described(fault)}" for fault in undone]
-        return lines + [
-            f"{first} {'; '.join(map(str.strip, more))}".rstrip() for first, *more in told
-        ]
+        return lines + [f"{one.lines()[0]} {'; '.join(one.commands)}".rstrip() for one in told]
 
 
 def _names(listing: Listing | None) -> frozenset[str]:

@@ -6,7 +6,6 @@ used. It decides nothing about what is due.
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +29,6 @@ _AT_ONCE = 8  # more make each other's calls late
 _FIRST_S = 4.0  # then the operator's bypass is used, and tried on
 _LEAST_S = 0.5
 _BYPASS_S = 10.0
-_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,7 @@ class UndoAll:
         if fault.bypass is None or fault.name in self._bypassed or error.served_by is not None:
             return None
         self._bypassed.add(fault.name)
-        said = run_bypass(fault, _briefly(error), _BYPASS_S)
-        return f"{said[:1].lower()}{said[1:]}".removesuffix(".")
+        return run_bypass(fault, _briefly(error), _BYPASS_S)
 
     def _patience_s(self, fault: Fault, calls: Calls) -> float:
         """How long to wait for a proxy that hangs; a server that hangs as a whole never heals."""
@@ -216,8 +213,8 @@ def _may_close(leftover: Leftover, calls: Calls) -> bool:
 
 
 def _briefly(error: NotUndoneError) -> str:
-    """For a line that has its server's address already."""
-    why = _ERRNO.sub("", error.found.replace(f" at {error.fault.server.rstrip('/')}", ""))
+    """What was found, and who serves users."""
     if error.served_by is None:
-        return why
-    return f"{why}; the path is served by {error.served_by}, restart that Toxiproxy when you can"
+        return error.found
+    served = f"the path is served by {error.served_by}, restart that Toxiproxy when you can"
+    return f"{error.found}; {served}"

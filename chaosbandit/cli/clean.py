@@ -153,8 +153,9 @@ def _ledger(folder: Path | None) -> FaultLedger:
 
     if folder is not None and not folder.exists():
         raise UsageError(
-            f"found no --ledger {folder}, wanted the folder of a fault ledger; without --ledger "
-            "the user's is looked at"
+            f"no --ledger {folder}",
+            wanted="the folder of a fault ledger",
+            do="leave --ledger out to have the user's looked at",
         )
     return FaultLedger(folder)
 
@@ -165,14 +166,15 @@ def _refuse_mistakes(run: str | None, expired: bool, every: str) -> None:
     from chaosbandit.faults.names import is_lease
 
     if run is not None and not is_lease(f"cb-lease.{run}.0"):
-        raise UsageError(f"found --run {run!r}, wanted 6-16 characters a-z and 0-9")
+        raise UsageError(f"--run {run!r}", wanted="6-16 characters a-z and 0-9")
     if run is not None and expired:
         raise UsageError(
-            "found --run with --expired, wanted one of them: --run RUN takes all of one run away, "
-            "expired or not; --expired takes away what is past its expiry, of whatever run"
+            "--run with --expired",
+            wanted="one of them: --run RUN takes all of one run away, expired or not; --expired "
+            "takes away what is past its expiry, of whatever run",
         )
     if every != _EVERY:
-        raise UsageError(f"found --every {every} without --watch, wanted both or neither")
+        raise UsageError(f"--every {every} without --watch", wanted="both or neither")
 
 
 def _interval(
@@ -185,23 +187,26 @@ def _interval(
 
     if run is not None or not expired:
         raise UsageError(
-            "found --watch without --expired alone, wanted both and no --run: a sweeper goes by "
-            "the expiry in the names, since it cannot know which runs are alive on other hosts"
+            "--watch without --expired alone",
+            wanted="both and no --run: a sweeper goes by the expiry in the names, since it cannot "
+            "know which runs are alive on other hosts",
         )
     if not servers:
-        raise UsageError("found --watch without --toxiproxy, wanted the servers to watch over")
+        raise UsageError("--watch without --toxiproxy", wanted="the servers to watch over")
     if once:
         raise UsageError(
-            "found --watch with --dry-run or --json, wanted neither: those report once, at the end"
+            "--watch with --dry-run or --json",
+            wanted="neither: those report once, at the end",
         )
     try:
         every_s = duration(every)
     except WantedError as error:
-        raise UsageError(f"found --every {every!r}, wanted {error}") from error
+        raise UsageError(f"--every {every!r}", wanted=str(error)) from error
     if not 1.0 <= every_s <= LONGEST_ROUND_S:
         raise UsageError(
-            f"found --every {every}, wanted 1s to {LONGEST_ROUND_S / 60:g}m: the sweeper's lease "
-            "is honoured for some minutes only"
+            f"--every {every}",
+            wanted=f"1s to {LONGEST_ROUND_S / 60:g}m: the sweeper's lease is honoured for some "
+            "minutes only",
         )
     return every_s
 

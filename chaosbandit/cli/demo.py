@@ -52,7 +52,7 @@ def demo(
     with telling(as_json):
         need_home()
         if crash and prove:
-            raise UsageError("found --crash and --prove, wanted one of them; run demo twice")
+            raise UsageError("--crash and --prove", wanted="one of them", do="run demo twice")
         from chaosbandit.scenario.project_rules import rules_for
 
         server = None if toxiproxy == EMBEDDED else server_named(toxiproxy)

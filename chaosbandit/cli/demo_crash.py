@@ -95,7 +95,8 @@ def _await_clean(server: str) -> None:
             if time.monotonic() > give_up_s:
                 raise CleanupError(
                     f"{found} {WATCHDOG_S:g} s after the kill",
-                    [f"chaosbandit clean --toxiproxy {server}"],
+                    do="by hand",
+                    commands=[f"chaosbandit clean --toxiproxy {server}"],
                 )
             time.sleep(0.02)
 

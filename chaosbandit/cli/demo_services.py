@@ -78,7 +78,7 @@ def demo_folder() -> Path:
         if (folder / "storefront.py").exists():
             return folder
     raise UsageError(
-        f"the demo's services are not installed beside {package}; reinstall chaosbandit"
+        f"the demo's services are not installed beside {package}", do="reinstall chaosbandit"
     )
 
 
@@ -116,19 +116,18 @@ def _take_down(calls: Calls) -> None:
 
 
 def _create(calls: Calls, upstream: str) -> str:
-    try:
-        with told(calls.url):
+    with told(calls.url):
+        try:
             adapter.create(calls, PROXY, f"{LOCAL}:0", upstream)
-            made = one_proxy(calls, PROXY)
-    except ToxiproxyError as error:
-        if error.status != 409:
-            raise
-        raise ToxiproxyError(
-            f"{calls.url} already has a proxy named {PROXY!r}, which the demo would create; use "
-            "another server, or delete it if it is a leftover of an earlier demo: "
-            f"curl -X DELETE {calls.url}/proxies/{PROXY}",
-            error.status,
-        ) from error
+        except adapter.RefusedError as error:
+            if error.status != 409:
+                raise
+            raise ToxiproxyError(
+                f"{calls.url} already has a proxy named {PROXY!r}, which the demo would create",
+                do="use another server, or delete it if it is a leftover of an earlier demo",
+                commands=[f"curl -X DELETE {calls.url}/proxies/{PROXY}"],
+            ) from error
+        made = one_proxy(calls, PROXY)
     if made is None:
         raise ToxiproxyError(f"{calls.url} no longer shows the proxy {PROXY!r} it created")
     return made.listen

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from chaosbandit.cli.target_permission import Endpoint
     from chaosbandit.doctor.what_to_examine import Subject
+    from chaosbandit.errors import Trouble
     from chaosbandit.scenario.project_rules import Rules
 
 
@@ -131,8 +132,8 @@ def _subject(file: Path | None, named: list[str], *, yes: bool) -> Subject:
     )
 
 
-def _refused(places: list[Endpoint], rules: Rules, *, yes: bool) -> dict[str, str]:
-    """The hosts that a run would refuse, with the sentence it would say."""
+def _refused(places: list[Endpoint], rules: Rules, *, yes: bool) -> dict[str, Trouble]:
+    """The hosts that a run would refuse, and why."""
     from chaosbandit.cli.target_permission import refuse_unmeant
     from chaosbandit.errors import UsageError
 
@@ -141,7 +142,7 @@ def _refused(places: list[Endpoint], rules: Rules, *, yes: bool) -> dict[str, st
         try:
             refuse_unmeant([place], yes, rules)
         except UsageError as error:
-            refused[place.host] = str(error).partition("\n")[0]
+            refused[place.host] = error.trouble
     return refused
 
 

@@ -35,7 +35,9 @@ def gates_alone(scenario: Scenario) -> Scenario:
         first = without[0]
         bound = first.text(first.severities[len(first.severities) // 2]).replace(" ", "")
         raise UsageError(
-            f"--gate: found no gate for {names} in the scenario, wanted one in `require` for every "
-            f'ladder, such as `require: {{{first.name}: "> {bound}"}}`'
+            f"no gate for {names} in the scenario",
+            wanted="one in `require` for every ladder, such as "
+            f'`require: {{{first.name}: "> {bound}"}}`',
+            where="--gate",
         )
     return replace(scenario, search=replace(scenario.search, stop=GATE))

@@ -31,8 +31,8 @@ def show(text: str, *, as_json: bool = False) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe or a terminal that is gone
             raise HarnessError(
-                f"the result could not be written to stdout: {error.strerror or error}; a run's "
-                "journal holds it as well"
+                f"the result could not be written to stdout: {error.strerror or error}",
+                do="see the run's journal, which holds it as well",
             ) from error
 
 

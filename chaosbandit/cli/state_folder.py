@@ -20,6 +20,7 @@ def need_home() -> None:
         Path.home()
     except RuntimeError:
         raise UsageError(
-            f"found neither HOME nor a passwd entry of user {os.geteuid()}, wanted a folder for "
-            "the fault ledger and the journals; name one in XDG_STATE_HOME"
+            f"neither HOME nor a passwd entry of user {os.geteuid()}",
+            wanted="a folder for the fault ledger and the journals",
+            do="name one in XDG_STATE_HOME",
         ) from None

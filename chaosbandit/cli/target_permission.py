@@ -61,8 +61,8 @@ def server_url(option: str) -> str:
         good = False
     if not good or parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise UsageError(
-            f"found --toxiproxy {option!r}, wanted http://host:port of a Toxiproxy API (which "
-            "has neither TLS nor a path)"
+            f"--toxiproxy {option!r}",
+            wanted="http://host:port of a Toxiproxy API (which has neither TLS nor a path)",
         )
     return option.rstrip("/")
 
@@ -81,9 +81,10 @@ def refuse_unmeant(places: Iterable[Endpoint], yes: bool, rules: Rules | None = 
     refusals = [said for place in places if (said := _protected(place, found[place.host], rules))]
     if refusals:
         raise UsageError(
-            f"found {'; '.join(refusals)}; wanted targets that are not: neither --yes nor `allow` "
-            "lifts that. Name others, or have `protect` changed by those it belongs to. Nothing "
-            "was connected to"
+            "; ".join(refusals),
+            wanted="targets that are not: neither --yes nor `allow` lifts that",
+            do="name others, or have `protect` changed by those it belongs to; nothing was "
+            "connected to",
         )
     far = dict.fromkeys(
         place.host
@@ -94,9 +95,11 @@ def refuse_unmeant(places: Iterable[Endpoint], yes: bool, rules: Rules | None = 
     if far:
         verb = "is" if len(far) == 1 else "are"
         raise UsageError(
-            f"found {', '.join(far)}, which {verb} not on this machine, wanted loopback targets, "
-            "or those that `allow` in the project's chaosbandit.toml names; repeat with --yes if "
-            "requests and faults are meant for it. Nothing was connected to"
+            f"{', '.join(far)}, which {verb} not on this machine",
+            wanted="loopback targets, or those that `allow` in the project's chaosbandit.toml "
+            "names",
+            do="repeat with --yes if requests and faults are meant for it; nothing was connected "
+            "to",
         )
 
 

@@ -79,7 +79,7 @@ async def _in_time(
         do = "repeat it; if it stays so, look at what this check needs"
         found = fail(name, f"no answer within {within_s:g} s", "an answer", do)
     except ChaosbanditError as error:
-        found = told_by(name, str(error))
+        found = told_by(name, error.trouble)
     if name in _OF_THIS_MACHINE and await awaited_within(CHECK_S, is_busy):
         return [eased(found)]
     return [found]

@@ -37,9 +37,9 @@ def _target(scenario: Scenario) -> str:
 
 def _claimed(claim: Claim, scenario: Scenario) -> tuple[str, str]:
     """What a run of this host has for itself; nothing where that is at another server."""
-    match str(claim.get("what")).split():
-        case ["target", address]:
+    match claim:
+        case {"target": str(address)}:
             return "target", place(address)
-        case ["proxy", "address", address, "at", url] if same_server(url, scenario.toxiproxy):
+        case {"listen": str(address), "server": str(url)} if same_server(url, scenario.toxiproxy):
             return "listen", place(address)
     return "", ""

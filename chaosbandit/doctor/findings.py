@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaosbandit.errors import Exit
+from chaosbandit.errors import Exit, Trouble
 
 
 class Level(StrEnum):
@@ -52,17 +52,10 @@ def fail(check: str, found: str, wanted: str = "", do: str = "") -> Finding:
     return Finding(check, Level.FAIL, found, wanted, do)
 
 
-def told_by(
-    check: str, sentence: str, level: Level = Level.FAIL, do: str = "", about: str = ""
-) -> Finding:
-    """A sentence of ours, `found <this>, wanted <that>; <what to do>`, taken apart.
-
-    `do` stands in where the sentence advises nothing; `about` is put in front of what was found.
-    """
-    head, _, advice = sentence.partition("; ")
-    found, _, wanted = head.partition(", wanted ")
-    found = found.replace(": found ", ": ", 1).removeprefix("found ")
-    return Finding(check, level, about + found, wanted, advice or do)
+def told_by(check: str, trouble: Trouble, do: str = "") -> Finding:
+    """What a run would be refused for; `do` stands in where that advises nothing."""
+    found = f"{trouble.where}: {trouble.found}" if trouble.where else trouble.found
+    return fail(check, found, trouble.wanted, trouble.do or do)
 
 
 def exit_code(findings: Iterable[Finding]) -> Exit:

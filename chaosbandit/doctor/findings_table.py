@@ -77,7 +77,7 @@ def _lines(finding: Finding, column: int, width: int, coloured: bool) -> Iterato
     mark = f"{_MARKS[finding.level]:<4}"
     indent = " " * (len(mark) + column + 4)
     wanted = f", wanted {finding.wanted}" if finding.wanted else ""
-    text = _wrapped(finding.found + wanted, width, indent)
+    text = _wrapped(finding.found + wanted, width, indent, indent)
     # A long name of a check moves the first line along, not the whole table.
     head = f"{finding.check:<{column}}  "
     if len(finding.check) > column:
@@ -99,7 +99,7 @@ def _advice(do: str, width: int, indent: str) -> Iterator[str]:
     for text, command in _parts(do):
         if text := text.strip(" ;,."):
             colon = ":" if command and not text.endswith(":") else ""
-            yield from _wrapped(first + text + colon, width, indent)
+            yield from _wrapped(first + text + colon, width, indent, indent + _FURTHER)
             first = _FURTHER
         if command:
             fits = len(indent) + len(_FURTHER) + len(command) <= width
@@ -116,13 +116,13 @@ def _parts(do: str) -> Iterator[tuple[str, str]]:
     yield do[begun:], ""
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
+def _wrapped(text: str, width: int, indent: str, further: str) -> list[str]:
     """Lines of text in which addresses and paths stay whole."""
     return textwrap.wrap(
         text,
         width,
         initial_indent=indent,
-        subsequent_indent=indent + (_FURTHER if text.startswith(("do: ", _FURTHER)) else ""),
+        subsequent_indent=further,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -26,6 +26,7 @@ from chaosbandit.faults.addresses import same_server
 from chaosbandit.faults.names import HONOURED_S, owner
 from chaosbandit.report.numbers_in_words import duration, plural
 from chaosbandit.safety.ledger import Damaged, Entries, FaultLedger
+from chaosbandit.safety.run_claims import claim_text
 
 CHECK = "leftovers"
 _MOST_NAMES = 3
@@ -130,7 +131,7 @@ def _at_work(
     ends = [claim["until_epoch_s"] for claim in claims if isinstance(claim["until_epoch_s"], int)]
     ends = ends or [trace.fault.expires_epoch_s for trace in traces]
     acting = [trace for trace in traces if trace.at_server and trace.proxy]
-    holds = [str(claim.get("what")) for claim in claims]
+    holds = [claim_text(claim) for claim in claims]
     holds += [f"{_named(acting)}{_whereabouts(acting)}"] if acting else []
     has = f" with {' and '.join(holds)}" if holds else ""
     who = f"run {run}{f' (process {pid})' if pid else ''}"

@@ -29,7 +29,7 @@ from chaosbandit.errors import HarnessError
 from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.safety.durable_files import remove_durably, write_durably
 from chaosbandit.safety.guard import TTL_S
-from chaosbandit.safety.owned_files import make_private
+from chaosbandit.safety.owned_files import NotOursError, make_private
 from chaosbandit.safety.watchdog_link import WatchdogLink
 
 SLOW_DISK_S = 0.050
@@ -39,6 +39,7 @@ LOOK_S = 2.0  # longest for seeing whether the machine is busy
 WATCHDOG_START_S = 5.0
 WATCHDOG_ACK_S = 2.0
 _PLACE = "make it writable for this user, or name another place in XDG_STATE_HOME"
+_OURS = "a folder that only this user writes to"
 _SHOWN = ("aiohttp", "httpx", "numpy", "scipy", "toxiproxy-python")
 
 
@@ -113,9 +114,11 @@ def private_folder(check: str, directory: Path) -> Finding:
     if directory.exists():  # so that nothing is made by this
         try:
             make_private(directory)
+        except NotOursError as error:
+            return fail(check, error.found, _OURS, error.do or _PLACE)
         except OSError as error:
-            found, _, do = str(error).partition(": ")
-            return fail(check, found, "a folder that only this user writes to", do or _PLACE)
+            why = error.strerror or str(error)
+            return fail(check, f"{directory} cannot be used: {why}", _OURS, _PLACE)
     return folder(check, directory)
 
 
@@ -134,7 +137,7 @@ def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:
         except HarnessError as error:
             found = fail(
                 "watchdog",
-                str(error).partition("; ")[0],
+                error.trouble.found,
                 "a watchdog: nothing is injected without it",
                 "look for what keeps this user from starting processes (limits, sandbox, memory)",
             )

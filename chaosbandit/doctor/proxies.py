@@ -1,6 +1,6 @@
 """The scenario's proxies at a server: there, enabled, wired as the scenario says, free of toxics.
 
-Judges what the server showed, with the sentences of the run's own preflight.
+Judges what the server showed, with the words of the run's own preflight.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from chaosbandit.core.scenario import Proxy, Scenario
-from chaosbandit.doctor.findings import Finding, Level, note, ok, told_by, warn
+from chaosbandit.doctor.findings import Finding, note, ok, told_by, warn
 from chaosbandit.doctor.holders import holder_of, on_proxy
 from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.faults.addresses import accepts, same_address
@@ -45,8 +45,7 @@ def _wired(proxy: Proxy, shown: ServerAnswer, listed: Listed, now_epoch_s: float
     if occupied(proxy, listed, "", now_epoch_s):
         return rivals  # what is on it or in its place is told as a leftover
     fix = f"correct the scenario, or the proxy at {shown.url}"
-    sentences = departures(record, proxy)
-    found = [told_by(check, sentence, Level.FAIL, fix) for sentence in sentences]
+    found = [told_by(check, trouble, fix) for trouble in departures(record, proxy)]
     asked = record or ProxyRecord(proxy.name, proxy.listen or ":0", proxy.upstream)
     if holder := holder_of(asked, listed, now_epoch_s):  # it may be at work on just that
         found = [replace(each, do=f"wait for {holder}, then look again") for each in found]
@@ -79,8 +78,8 @@ def _rivals(wanted: Proxy, listed: Listed, check: str, now_epoch_s: float) -> li
 def _ours(proxy: Proxy) -> list[Finding]:
     """In `edge` a run makes the proxy itself; it must lead somewhere."""
     check = f"proxy {proxy.name}"
-    if sentences := unresolvable(proxy):
-        return [told_by(check, sentence, Level.FAIL, "correct it") for sentence in sentences]
+    if troubles := unresolvable(proxy):
+        return [told_by(check, trouble) for trouble in troubles]
     return [ok(check, f"a run makes it, towards {proxy.upstream}")]
 
 

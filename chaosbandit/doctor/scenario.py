@@ -50,7 +50,7 @@ def rules(subject: Subject) -> Finding:
 def meant(subject: Subject) -> list[Finding]:
     """Whether a run would refuse its targets, for good or unless told that they are meant."""
     if subject.protections:
-        return [_protected(sentence) for sentence in subject.protections]
+        return [told_by("targets", trouble) for trouble in subject.protections]
     names = ", ".join(sorted(subject.far))
     if not subject.far:
         if subject.scenario is None and not subject.servers:
@@ -68,9 +68,3 @@ def meant(subject: Subject) -> list[Finding]:
             "repeat with --yes: it sends some 20 gentle requests to each URL, a run far more",
         )
     ]
-
-
-def _protected(sentence: str) -> Finding:
-    """The refusal of a run, whose advice is a sentence of its own."""
-    head, _, advice = sentence.partition(". ")
-    return told_by("targets", head, do=advice or "name another target")

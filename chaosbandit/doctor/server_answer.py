@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from chaosbandit.deadline_thread import awaited_within
-from chaosbandit.errors import HarnessError
+from chaosbandit.errors import HarnessError, Trouble
 from chaosbandit.faults.steps import proxy_path
 from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
@@ -29,6 +29,8 @@ CALLS = 5
 _SAID = 60  # characters of what something else answered
 _FROZEN = 503  # what a frozen server answers once it has waited for long enough
 
+_NONE = Trouble("")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
@@ -38,7 +40,7 @@ class ServerAnswer:
     version: Reply | None = None
     calls_s: tuple[float, ...] = ()
     listing: Listing | None = None
-    problem: str = ""
+    problem: Trouble = _NONE
     hanging: tuple[str, ...] = ()  # proxies that gave no answer when asked by name
     embedded: bool = False  # a server of our own, started for a look at it
     is_silent: bool = False  # it takes connections and answers nothing
@@ -58,7 +60,7 @@ async def look(
     try:
         calls = Calls(url)
     except ValueError as error:
-        return ServerAnswer(url, problem=str(error))
+        return ServerAnswer(url, problem=Trouble(str(error)))
     with closing(calls):
         try:
             version = await awaited_within(
@@ -111,7 +113,7 @@ def _refused(url: str, version: Reply, reply: Reply) -> ServerAnswer:
         return ServerAnswer(
             url, version, problem=_strange(url, "it has no /proxies"), is_foreign=True
         )
-    problem = f"Toxiproxy at {url} answered `GET /proxies` with {reply.said()}"
+    problem = Trouble(f"Toxiproxy at {url} answered `GET /proxies` with {reply.said()}")
     return ServerAnswer(url, version, problem=problem, is_frozen=reply.status == _FROZEN)
 
 
@@ -120,7 +122,7 @@ async def _unanswered(url: str, error: UnansweredError, deadline_s: float) -> Se
     try:
         await reachable(url, deadline_s)
     except HarnessError as found:
-        return ServerAnswer(url, problem=str(found))
+        return ServerAnswer(url, problem=found.trouble)
     if isinstance(error.__cause__, TimeoutError):
         return ServerAnswer(url, is_silent=True)
     if isinstance(error.__cause__, http.client.HTTPException):
@@ -141,5 +143,5 @@ async def _hangs(url: str, name: str, deadline_s: float) -> bool:
     return await awaited_within(2 * deadline_s, ask)
 
 
-def _strange(url: str, what: str) -> str:
-    return f"what runs at {url} does not speak Toxiproxy's API, {what}"
+def _strange(url: str, what: str) -> Trouble:
+    return Trouble(f"what runs at {url} does not speak Toxiproxy's API, {what}")

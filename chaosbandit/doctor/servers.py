@@ -23,7 +23,7 @@ NOBODY = Holders()
 def findings(shown: ServerAnswer, holders: Holders = NOBODY) -> list[Finding]:
     """Whether a run could work with this server; `holders` have something there already."""
     if shown.is_foreign:
-        return [fail("toxiproxy", shown.problem, "a Toxiproxy server", "correct its address")]
+        return [fail("toxiproxy", shown.problem.found, "a Toxiproxy server", "correct its address")]
     if shown.is_silent:
         said = f"{shown.url} takes connections and does not answer `GET /version`"
         do = holders.first("it hangs or is frozen: restart it")

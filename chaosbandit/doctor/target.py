@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLO
-from chaosbandit.doctor.findings import Finding, Level, fail, note, ok, told_by, warn
+from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
 from chaosbandit.doctor.what_to_examine import Subject
 from chaosbandit.errors import HarnessError
 from chaosbandit.ports import Signal
@@ -159,7 +159,7 @@ async def _refused(goal: Goal) -> Finding | None:
     try:
         await reachable(goal.url.replace("{n}", "0"), CONNECT_S)
     except HarnessError as error:
-        return told_by(goal.check, str(error), Level.FAIL)
+        return told_by(goal.check, error.trouble)
     return None
 
 

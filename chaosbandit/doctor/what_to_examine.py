@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chaosbandit.core.scenario import Scenario
+from chaosbandit.errors import Trouble
 from chaosbandit.faults.addresses import same_server
 from chaosbandit.faults.names import is_lease
 from chaosbandit.safety.ledger import Entries, FaultLedger
@@ -29,7 +30,7 @@ class Subject:
     rules_files: tuple[Path, ...] = ()
     far: frozenset[str] = frozenset()  # hosts that a run would not touch without --yes
     protected: frozenset[str] = frozenset()  # those that it would not touch with it either
-    protections: tuple[str, ...] = ()  # the sentences that say so
+    protections: tuple[Trouble, ...] = ()  # why, each once
     yes: bool = False
 
     def may_touch(self, url: str) -> bool:

@@ -127,8 +127,8 @@ class Baseline:
         overloads = self.prober.health().overloads
         if overloads:
             raise HarnessError(
-                f"the prober could not send {overloads} requests at severity 0; lower "
-                "traffic.rate or raise this machine's limit of open files"
+                f"the prober could not send {overloads} requests at severity 0",
+                do="lower traffic.rate or raise this machine's limit of open files",
             )
         return verdict or (False, "steady state could not be measured")
 

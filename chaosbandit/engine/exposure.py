@@ -136,8 +136,9 @@ class Exposer:
             raise ToxiproxyError(others)
         if self._edits >= EDITS_ALLOWED:
             raise ToxiproxyError(
-                f"{edited}; {self._edits} times in a row. See who else works on this proxy "
-                "(another tool, a test's clean-up, a restart of Toxiproxy), then run again"
+                f"{edited}, {self._edits} times in a row",
+                do="see who else works on this proxy (another tool, a test's clean-up, a restart "
+                "of Toxiproxy), then run again",
             )
 
     def _judged(

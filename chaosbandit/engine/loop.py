@@ -174,9 +174,9 @@ class Engine:
         if self.injector.aftermath().cuts:
             raise ToxiproxyError(
                 "Toxiproxy did not answer when a fault was to come off, so the proxy was closed, "
-                "with all its connections, and opened again; nothing more is injected. See why it "
-                "hangs (clients that give up or do not read, another tool that deletes toxics), "
-                "and look at its connections"
+                "with all its connections, and opened again; nothing more is injected",
+                do="see why it hangs (clients that give up or do not read, another tool that "
+                "deletes toxics), and look at its connections",
             )
 
     def _give_up_on_instruments(self) -> None:
@@ -186,8 +186,9 @@ class Engine:
         if self.campaign.washouts_failed and self.campaign.budget_left() >= 1:
             raise TargetError(
                 "the target did not come back to normal within 2 times "
-                f"{self.scenario.timing.washout_s:g} s after an exposure ({why}); see whether it "
-                "is alive, look at its recovery (pools, queues, breakers) or raise timing.washout"
+                f"{self.scenario.timing.washout_s:g} s after an exposure ({why})",
+                do="see whether it is alive, look at its recovery (pools, queues, breakers) or "
+                "raise timing.washout",
             )
         drift = judge.control_drifted(self.campaign)
         if drift is not None:
@@ -244,7 +245,8 @@ class Engine:
         failure = self.recorder.tell(stopped)
         if failure is not None:
             code = ending(self.campaign, over.cause, *also, Cause.HARNESS).exit_code
-            self.recorder.fold(replace(stopped, reason=f"{over.reason}; {failure}", exit_code=code))
+            reason = f"{failure}; {over.reason}"  # which may end in commands
+            self.recorder.fold(replace(stopped, reason=reason, exit_code=code))
 
     def _unverified(self, error: BaseException) -> Cleanness:
         """What is known of leftovers after an error outside of any exposure's own wash-out."""
@@ -262,7 +264,7 @@ class Engine:
             return Cleanness(True, BACK)
         others = self.injector.aftermath().others
         if others is not None:
-            return Cleanness(False, others)
+            return Cleanness(False, str(others))
         if self._hurried:
             return Cleanness(False, NOT_LOOKED_AT)
         asked = self._canary_sent()

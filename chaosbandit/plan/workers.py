@@ -153,6 +153,6 @@ def _hear(pipe: Connection) -> Cost:
 
 def _died() -> HarnessError:
     return HarnessError(
-        "a process that simulates campaigns died, nothing was sent to any target; see whether "
-        "memory is short and try again"
+        "a process that simulates campaigns died, nothing was sent to any target",
+        do="see whether memory is short and try again",
     )

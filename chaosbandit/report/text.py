@@ -87,14 +87,18 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _pair(key: str, value: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        value,
+    """Wrapped, but for the commands below the first line, which are to be pasted."""
+    indent = " " * (_KEY + 2)
+    first, *commands = value.split("\n")
+    wrapped = textwrap.wrap(
+        first,
         width=width,
-        initial_indent=f"{key:>{_KEY}}: " if key else " " * (_KEY + 2),
-        subsequent_indent=" " * (_KEY + 2),
+        initial_indent=f"{key:>{_KEY}}: " if key else indent,
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return wrapped + [indent + command for command in commands]
 
 
 def _route_text(route: RouteResult) -> str:

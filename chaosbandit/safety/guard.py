@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.bypass import run_bypass
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.lock_files import locked, unlock
+from chaosbandit.safety.owned_files import NotOursError
 from chaosbandit.safety.run_claims import RunLocks
 from chaosbandit.safety.watchdog_fault import UNDO_S
 from chaosbandit.safety.watchdog_link import WatchdogLink
@@ -114,33 +116,23 @@ class RunGuard:
         await in_thread(lambda: self._faults.strike(fault, late))
 
     async def failed(self, fault: Fault, error: CleanupError) -> CleanupError:
-        """Leave it to the watchdog from now on, use the bypass once, and tell of both.
-
-        What is said comes before the sentence that introduces the commands.
-        """
+        """Leave it to the watchdog from now on, use the bypass once, and tell of both."""
         self._unclean = True
-        listed = "".join(f"\n  {command}" for command in error.commands)
-        message = str(error).removesuffix(listed)
-        bypassed = fault.bypass is not None
+        found, bypassed = error.trouble.found, fault.bypass is not None
         await in_thread(
-            lambda: self._faults.leave_to_watchdog(fault, message, bypassed=bypassed),
+            lambda: self._faults.leave_to_watchdog(fault, found, bypassed=bypassed),
             interruptible=False,
         )
-        said = []
+        told = [found]
         if bypassed:
-            bypass = in_thread(lambda: run_bypass(fault, message, _BYPASS_S), interruptible=False)
-            said.append(await bypass)
+            bypass = in_thread(lambda: run_bypass(fault, found, _BYPASS_S), interruptible=False)
+            told.append(await bypass)
         if self.alive():
-            said.append(
-                f"The watchdog (process {self._faults.pid}) goes on trying for "
-                f"{UNDO_S / 60:g} minutes; its log is {self._log}."
+            told.append(
+                f"the watchdog (process {self._faults.pid}) goes on trying for "
+                f"{UNDO_S / 60:g} minutes, its log is {self._log}"
             )
-        if message.endswith(":"):
-            before, stop, introduction = message.rpartition(". ")
-            told = f"{before}{stop}{' '.join(said)} {introduction}"
-        else:
-            told = " ".join([f"{message.rstrip('.')}.", *said])
-        return CleanupError(told, error.commands)
+        return CleanupError(replace(error.trouble, found="; ".join(told)))
 
     # --- what a run asks --------------------------------------------------------------------------
 
@@ -220,9 +212,13 @@ class RunGuard:
             if self._claim is not None:
                 self._locks.take(self._claim)
         except OSError as error:
+            why, do = str(error), ""
+            if isinstance(error, NotOursError):
+                why, do = error.found, error.do
             raise HarnessError(
-                f"found the fault ledger {self._ledger.directory} not usable ({error}), "
-                "wanted a folder that this user alone can write to"
+                f"the fault ledger {self._ledger.directory} not usable ({why})",
+                wanted="a folder that this user alone can write to",
+                do=do,
             ) from error
         if self._claim is not None:
             self._lease = self._lease_on(self._claim)
@@ -234,8 +230,8 @@ class RunGuard:
             return locked(path)
         except BlockingIOError as error:
             raise HarnessError(
-                f"run {self._run} is still going on in another process ({path} is locked); "
-                "wait for it or stop it"
+                f"run {self._run} is still going on in another process ({path} is locked)",
+                do="wait for it or stop it",
             ) from error
 
     def _lease_on(self, claim: Claim) -> Lease:

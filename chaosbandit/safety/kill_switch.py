@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,27 @@ _NO_FREEZE = (404, 410)
 def default_places(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The switches every run looks at: one for this machine and one for this user."""
     return "/etc/chaosbandit/freeze", str(state_directory(environ) / "freeze")
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """One switch that lets nothing be injected: it is pulled, or it cannot be asked."""
+
+    place: str
+    why: str  # what stands in it, where it is pulled; may be empty
+    pulled: bool = False
+
+    def __str__(self) -> str:
+        if not self.pulled:
+            return f"kill switch: {self.told}; as long as that is so nothing is injected"
+        return f"kill switch: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """What was met, without what follows from it."""
+        if not self.pulled:
+            return f"{self.place} {self.why}"
+        return f"{self.place} says freeze{f': {self.why}' if self.why else ''}"
 
 
 class Freeze:
@@ -56,7 +78,7 @@ class Freeze:
     async def pulled(self) -> str | None:
         """Why nothing may be injected now, or None; all places are looked at side by side."""
         found = await asyncio.gather(*(self.look(place) for place in self.places))
-        return next((why for why in found if why is not None), None)
+        return next((str(frozen) for frozen in found if frozen is not None), None)
 
     async def wait(self) -> str:
         """Look every second; returns why, as soon as it is pulled."""
@@ -66,30 +88,29 @@ class Freeze:
             if why is not None:
                 return why
 
-    async def look(self, place: str) -> str | None:
-        """Why this one place freezes, or None."""
+    async def look(self, place: str) -> Frozen | None:
+        """How this one place freezes, or None."""
         if place.startswith("/"):
             return await self._look_at_file(Path(place))
-        why = "kill switch"
+        why = ""
         for _ in range(TRIES):
             try:
                 async with asyncio.timeout(self._look_s):
                     return await self._look_at_url(place)
             except TimeoutError:
-                why = f"kill switch: {place} gave no answer within {self._look_s:g} s"
+                why = f"gave no answer within {self._look_s:g} s"
             except (httpx.HTTPError, httpx.InvalidURL, _UnclearError) as error:
-                why = f"kill switch: {place} cannot be asked: {said(error) or type(error).__name__}"
-        return why + "; as long as that is so nothing is injected"
+                why = f"cannot be asked: {said(error) or type(error).__name__}"
+        return Frozen(place, why)
 
-    async def _look_at_file(self, path: Path) -> str | None:
+    async def _look_at_file(self, path: Path) -> Frozen | None:
         try:
             return await awaited_within(self._look_s, lambda: _found_at(path))
         except TimeoutError:
-            return (
-                f"kill switch: the file system of {path} gave no answer within {self._look_s:g} s"
-            )
+            why = f"is on a file system that gave no answer within {self._look_s:g} s"
+            return Frozen(str(path), why)
 
-    async def _look_at_url(self, url: str) -> str | None:
+    async def _look_at_url(self, url: str) -> Frozen | None:
         if self._http is None:
             self._http = httpx.AsyncClient(trust_env=False, timeout=self._look_s)
         async with self._http.stream("GET", url, headers=_HEADERS) as response:
@@ -108,13 +129,13 @@ class _UnclearError(Exception):
     """A URL answers, but neither yes nor no."""
 
 
-def _found_at(path: Path) -> str | None:
+def _found_at(path: Path) -> Frozen | None:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return f"kill switch: {path} cannot be looked at ({error.strerror or error})"
+        return Frozen(str(path), f"cannot be looked at ({error.strerror or error})")
     return _frozen_by(str(path), _content(path))
 
 
@@ -128,7 +149,6 @@ def _content(path: Path) -> bytes:
         return b""  # it exists: that is all that counts
 
 
-def _frozen_by(place: str, content: bytes) -> str:
+def _frozen_by(place: str, content: bytes) -> Frozen:
     lines = content.decode(errors="replace").strip().splitlines()
-    why = said(lines[0]) if lines else ""
-    return f"kill switch: {place} says freeze" + (f": {why}" if why else "")
+    return Frozen(place, said(lines[0]) if lines else "", pulled=True)

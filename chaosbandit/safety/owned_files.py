@@ -18,7 +18,11 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class NotOursError(PermissionError):
-    """Others could change what is written there; the text is a sentence."""
+    """Others could change what is written there: `found` is how, `do` how to end that."""
+
+    def __init__(self, found: str, do: str = "") -> None:
+        self.found, self.do = found, do
+        super().__init__(f"{found}; {do}" if do else found)
 
 
 def open_ours(path: Path, flags: int) -> int:
@@ -66,13 +70,14 @@ def make_private(folder: Path) -> None:
     if found.st_uid != os.geteuid():
         raise NotOursError(f"{folder} belongs to {_user(found.st_uid)}, not to this user")
     if found.st_mode & _OTHERS_WRITE:
-        raise NotOursError(f"{folder} can be written to by others: {_better(folder)}")
+        raise NotOursError(f"{folder} can be written to by others", _better(folder))
     for parent in folder.parents:
         above = parent.stat()
         if above.st_mode & _OTHERS_WRITE and not above.st_mode & stat.S_ISVTX and not _alone(above):
             raise NotOursError(
                 f"{parent} can be written to by others, who could put another folder in the place "
-                f"of {folder}: {_better(parent)}"
+                f"of {folder}",
+                _better(parent),
             )
 
 

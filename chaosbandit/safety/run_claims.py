@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaosbandit.errors import TargetError
+from chaosbandit.errors import TargetError, Trouble
 from chaosbandit.faults.addresses import is_one_place, place
 from chaosbandit.hidden_values import masked
 from chaosbandit.safety.lock_files import locked, unlock
@@ -40,7 +41,7 @@ class RunLocks:
             TargetError: another run of this host has one of them.
             OSError: the directory cannot be written to.
         """
-        wanted = {self._path(key): what for key, what in _wanted(claim).items()}
+        wanted = {self._path(key): claimed for key, claimed in _wanted(claim).items()}
         try:
             for path in sorted(wanted):  # all in one order, so that of several runs one succeeds
                 self._take(path, wanted[path], claim.until_epoch_s)
@@ -60,32 +61,35 @@ class RunLocks:
     def _path(self, key: str) -> Path:
         return self._directory / f"claim-{hashlib.sha256(key.encode()).hexdigest()[:16]}.lock"
 
-    def _take(self, path: Path, what: str, until_epoch_s: int) -> None:
+    def _take(self, path: Path, claimed: dict[str, str], until_epoch_s: int) -> None:
         try:
             file = locked(path, _CLAIM_S)
         except BlockingIOError as error:
             holder = _read(path)
             if holder.get("run") == self._run:
                 return
-            raise TargetError(_refusal(holder, what)) from error
+            raise TargetError(_refusal({**claimed, **holder})) from error
         self._held.append((file, path))
-        content = {
-            "run": self._run,
-            "pid": os.getpid(),
-            "until_epoch_s": until_epoch_s,
-            "what": masked(what),  # for people only
-        }
+        shown = {name: masked(value) for name, value in claimed.items()}
+        content = {"run": self._run, "pid": os.getpid(), "until_epoch_s": until_epoch_s, **shown}
         file.truncate(0)
         file.write(json.dumps(content).encode() + b"\n")
 
 
-def _wanted(claim: Claim) -> dict[str, str]:
+def claim_text(holder: Mapping[str, object]) -> str:
+    """What the holder of a lock has, by what it wrote into the file."""
+    if "listen" in holder:
+        return f"proxy address {holder['listen']} at {holder.get('server')}"
+    return f"target {holder.get('target')}"
+
+
+def _wanted(claim: Claim) -> dict[str, dict[str, str]]:
     """What must be ours alone, by a spelling that is the same for all."""
-    wanted = {f"target {place(claim.target)}": f"target {claim.target}"}
+    wanted = {f"target {place(claim.target)}": {"target": claim.target}}
     for listen in (claim.listen, *claim.also):
         if listen is not None and is_one_place(listen):
             key = f"listen {_server(claim.server)} {place(listen)}"
-            wanted[key] = f"proxy address {listen} at {claim.server}"
+            wanted[key] = {"listen": listen, "server": claim.server}
     return wanted
 
 
@@ -104,11 +108,11 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _refusal(holder: dict[str, Any], what: str) -> str:
+def _refusal(holder: dict[str, Any]) -> Trouble:
     until = holder.get("until_epoch_s")
     who = f"run {holder['run']} (process {holder.get('pid')})" if "run" in holder else "another run"
     when = f" until {moment(until)} at the latest" if isinstance(until, int) else ""
-    return (
-        f"{who} has {holder.get('what', what)}{when}; wait for it or stop it; a dead run's claim "
-        "ends by itself"
+    return Trouble(
+        f"{who} has {claim_text(holder)}{when}",
+        do="wait for it or stop it; a dead run's claim ends by itself",
     )

@@ -25,6 +25,7 @@ from chaosbandit.safety.ledger import fault_to_json
 _BEAT_S = 0.4
 _TOUCHED_S = 1.5  # a run silent for longer is stuck, or as good as stuck
 _READ_BYTES = 65536
+_NEEDED = "a watchdog, without which nothing is injected"
 _PROGRAM = Path(__file__).with_name("watchdog.py")
 
 
@@ -55,8 +56,9 @@ class WatchdogLink:
         except (OSError, ValueError, KeyError) as error:
             self.close(0.0)
             raise HarnessError(
-                f"the watchdog process was not ready within {start_s:g} s ({_in_words(error)}); "
-                f"nothing is injected without it. See {log} and run `chaosbandit doctor`"
+                f"the watchdog process not ready within {start_s:g} s ({_in_words(error)})",
+                wanted=_NEEDED,
+                do=f"see {log} and run `chaosbandit doctor`",
             ) from error
         threading.Thread(target=self._beat, daemon=True, name="watchdog-heartbeat").start()
 
@@ -130,8 +132,7 @@ class WatchdogLink:
         except OSError as error:
             self._socket.close()
             raise HarnessError(
-                f"the watchdog process could not be started with {sys.executable!r} ({error}); "
-                "nothing is injected without it"
+                f"no watchdog process started by {sys.executable!r} ({error})", wanted=_NEEDED
             ) from error
 
     def _ask(self, message: dict[str, Any], name: str) -> None:
@@ -145,8 +146,9 @@ class WatchdogLink:
             self._broken = True
             self._socket.close()  # a late answer would be taken for the next one's
             raise HarnessError(
-                f"the watchdog (process {self.pid}) did not acknowledge `{message['do']}` of "
-                f"{name}: {_in_words(error)}; nothing is injected without it"
+                f"`{message['do']}` of {name} not acknowledged by the watchdog (process "
+                f"{self.pid}): {_in_words(error)}",
+                wanted=_NEEDED,
             ) from error
 
     def _tell(self, message: dict[str, Any]) -> None:

@@ -65,8 +65,8 @@ class WatchedFaults:
                     with suppress(HarnessError):
                         link.disarm(fault.name)
                 raise HarnessError(
-                    f"fault {fault.name} could not be written to {self._ledger.directory} "
-                    f"({error}); nothing is injected that is not on disk"
+                    f"fault {fault.name} not written to {self._ledger.directory} ({error})",
+                    wanted="it on disk before it is injected",
                 ) from error
             self._open[fault.name] = fault
             self._late.pop(fault.name, None)
@@ -93,8 +93,8 @@ class WatchedFaults:
                 self._ledger.strike(fault.name)
             except OSError as error:
                 raise HarnessError(
-                    f"fault {fault.name} is gone, but not its file in the ledger ({error}); "
-                    "run `chaosbandit clean` when the disk is well again"
+                    f"fault {fault.name} is gone, but not its file in the ledger ({error})",
+                    do="run `chaosbandit clean` when the disk is well again",
                 ) from error
             if self.link is not None and self.link.alive():
                 with suppress(HarnessError):  # it finds nothing to undo; the next gets another one

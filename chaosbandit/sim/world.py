@@ -31,6 +31,7 @@ from chaosbandit.core.model import Health, Outcome, Route, Sample, Variant
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.engine import Engine
+from chaosbandit.errors import Trouble
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.ports import Aftermath, Feed, Injected, Signal, Sink
@@ -60,7 +61,7 @@ class World:
     max_in_flight: int | None = None  # requests per route that the prober's pool can carry
     lag_s: Callable[[int], float] = lambda in_flight: 0.0  # how late the prober sends, by its load
     disturbed: Callable[[float], Sequence[str]] = lambda severity: ()  # what a read-back finds
-    others: str | None = None  # what somebody else did to the proxy
+    others: Trouble | None = None  # what somebody else did to the proxy
     cuts: int = 0  # times that a removal was an emergency
     witness: Callable[[Sample], bool] | None = None  # hears all that completes; True: Ctrl-C
     _seq: int = 0

@@ -84,25 +84,24 @@ def _otherwise_written(line: bytes, place: str) -> tuple[Any, bytes]:
     except ValueError as error:
         raise NotJsonError from error
     if not isinstance(record, dict) or "v" not in record:
-        raise UsageError(f"{place}: found no format version `v`; this is not a journal of a run")
+        raise UsageError("no format version `v`", wanted="a journal of a run", where=place)
     version, name = record.pop("v"), record.pop("type", None)
     if version != VERSION:
-        raise UsageError(f"{place}: {_other_version(version, record.get('version'))}")
+        raise _other_version(version, record.get("version"), place)
     if name not in _TYPES:
-        raise UsageError(f"{place}: found event type {name!r}, wanted one of {', '.join(_TYPES)}")
+        raise UsageError(f"event type {name!r}", wanted=f"one of {', '.join(_TYPES)}", where=place)
     return _TYPES[name], json.dumps(record).encode()
 
 
-def _other_version(version: Any, writer: Any) -> str:
+def _other_version(version: Any, writer: Any, place: str) -> UsageError:
     """What to do with a journal of another format; its first line says who wrote it."""
-    found = f"found format version {version!r}, wanted {VERSION}"
-    if isinstance(version, int) and version > VERSION:
-        return f"{found}: a newer chaosbandit wrote this journal; update this one to read it"
     by = f"chaosbandit {writer}" if isinstance(writer, str) else "the chaosbandit"
-    return (
-        f"{found}: evidence was weighed by other rules then, so it cannot be told anew; run the "
-        f"scenario again, or read this journal with {by} that wrote it"
-    )
+    why = "evidence was weighed by other rules then, so it cannot be told anew"
+    do = f"run the scenario again, or read this journal with {by} that wrote it"
+    if isinstance(version, int) and version > VERSION:
+        why, do = "a newer chaosbandit wrote this journal", "update this one to read it"
+    found = f"format version {version!r}"
+    return UsageError(found, wanted=f"{VERSION}: {why}", do=do, where=place)
 
 
 def _refused(error: ValueError, place: str) -> Exception:
@@ -116,15 +115,14 @@ def _refused(error: ValueError, place: str) -> Exception:
     # Of a union the member that fits best: the one with the fewest faults.
     closest = min(errors, key=lambda each: sum(o["loc"][:3] == each["loc"][:3] for o in errors))
     field = ".".join(map(str, closest["loc"][1:]))
+    where = f"{place}: field {field}"
     match closest["type"]:
         case "missing":
-            what = "missing"
+            return UsageError("missing", where=where)
         case "unexpected_keyword_argument":
-            what = "unknown"
-        case _:
-            wanted = closest["msg"].removeprefix("Input should be ")
-            what = f"found {repr(closest['input'])[:60]}, wanted {wanted}"
-    return UsageError(f"{place}: field {field}: {what}")
+            return UsageError("unknown", where=where)
+    wanted = closest["msg"].removeprefix("Input should be ")  # pydantic has no other word of it
+    return UsageError(repr(closest["input"])[:60], wanted=wanted, where=where)
 
 
 def _require_all(found: Any, wanted: Any, place: str, kind: Any, at: str = "") -> None:
@@ -132,7 +130,7 @@ def _require_all(found: Any, wanted: Any, place: str, kind: Any, at: str = "") -
     if isinstance(wanted, dict):
         for name in wanted:
             if name not in found:
-                raise UsageError(f"{place}: {kind.__name__}: field {at}{name}: missing")
+                raise UsageError("missing", where=f"{place}: {kind.__name__}: field {at}{name}")
             _require_all(found[name], wanted[name], place, kind, f"{at}{name}.")
     elif isinstance(wanted, list):
         for number, each in enumerate(wanted):

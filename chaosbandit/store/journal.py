@@ -111,7 +111,8 @@ def read(path: Path, warn: Callable[[str], None] = _log.warning) -> list[Event]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise UsageError(f"cannot read the journal {path}: {error.strerror or error}") from error
+        why = error.strerror or str(error)
+        raise UsageError(why, where=f"cannot read the journal {path}") from error
     events: list[Event] = []
     for number, line in enumerate(lines, start=1):
         if not line and number == len(lines):
@@ -121,8 +122,10 @@ def read(path: Path, warn: Callable[[str], None] = _log.warning) -> list[Event]:
         except NotJsonError as error:
             if any(lines[number:]):
                 raise UsageError(
-                    f"{path}:{number}: found a line that is not JSON, wanted an event; "
-                    "the journal was changed after it was written"
+                    "a line that is not JSON",
+                    wanted="an event, as when it was written",
+                    do="restore the journal, which was changed since",
+                    where=f"{path}:{number}",
                 ) from error
             warn(f"{path}:{number}: the last line is torn ({len(line)} bytes) and was left out")
             break
@@ -140,6 +143,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _unwritable(path: Path, error: OSError) -> HarnessError:
     return HarnessError(
-        f"cannot write the journal {path}: {error.strerror or error}. Nothing is injected that "
-        "cannot be recorded: free some space, or name another folder for journals"
+        f"{error.strerror or error}, and nothing is injected that cannot be recorded",
+        do="free some space, or name another folder for journals",
+        where=f"cannot write the journal {path}",
     )

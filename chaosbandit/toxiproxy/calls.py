@@ -39,6 +39,11 @@ class UnansweredError(Exception):
         self.refused = refused
         super().__init__(f"{call} at {url}: {why}")
 
+    @property
+    def briefly(self) -> str:
+        """For where the server's address is told anyway."""
+        return f"{self.call}: {self.why}"
+
 
 class StoppedError(Exception):
     """Whoever owns the connection wants no more calls on it."""
@@ -125,8 +130,8 @@ class Calls:
         parts = urlsplit(server_url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(
-                f"found {server_url!r} as Toxiproxy's address, wanted http://host:port: its API "
-                "has no TLS, and what stands in front of it must not be in the way of a clean-up"
+                f"{server_url!r} is not http://host:port: Toxiproxy's API has no TLS, and what "
+                "stands in front of it must not be in the way of a clean-up"
             )
         self.url = server_url.rstrip("/")
         self.host = parts.hostname
@@ -339,4 +344,5 @@ def _ask(method: str, url: str, within_s: float, body: object) -> int:
 def _in_words(error: Exception, within_s: float) -> str:
     if isinstance(error, TimeoutError):
         return f"no whole answer within {within_s:.3g} s"
-    return said(error) or type(error).__name__
+    why = error.strerror if isinstance(error, OSError) else None
+    return said(why or error) or type(error).__name__

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from chaosbandit.core.model import Route, Variant
 from chaosbandit.core.scenario import Proxy, Scenario
-from chaosbandit.errors import CleanupError, ToxiproxyError
+from chaosbandit.errors import CleanupError, ToxiproxyError, Trouble
 from chaosbandit.faults import steps
 from chaosbandit.faults.addresses import is_loopback
 from chaosbandit.faults.fault import Fault, Toxic
@@ -90,7 +90,7 @@ class ToxiproxyInjector:
         self._made = 0
         self._cuts = 0
         self._cut: int | None = 0
-        self._others: str | None = None
+        self._others: Trouble | None = None
         self.replaced: tuple[str, ...] = ()  # the operator's proxies that undoing made anew
 
     # --- before and around the run ----------------------------------------------------------------
@@ -170,7 +170,7 @@ class ToxiproxyInjector:
     # --- inner parts ------------------------------------------------------------------------------
 
     def _preflight(self) -> str:
-        problems: list[str] = []
+        problems: list[Trouble] = []
         with told(self._calls.url):
             version = adapter.version(self._calls, self._deadline_s)
             listed = all_proxies(self._calls, self._deadline_s).proxies
@@ -178,13 +178,14 @@ class ToxiproxyInjector:
             problems += self._check_proxy(proxy, listed)
         if problems:
             raise ToxiproxyError(
-                f"Toxiproxy {version} at {self._calls.url} is not ready: {'; '.join(problems)}"
+                f"Toxiproxy {version} at {self._calls.url} is not ready: "
+                + "; ".join(map(str, problems))
             )
         if not self._owns_paths:
             self._operators = {p.name: listed[p.name] for p in self._scenario.proxies}
         return version
 
-    def _check_proxy(self, proxy: Proxy, listed: Mapping[str, ProxyRecord]) -> list[str]:
+    def _check_proxy(self, proxy: Proxy, listed: Mapping[str, ProxyRecord]) -> list[Trouble]:
         if self._owns_paths:
             return unresolvable(proxy) if self._local else []
         held = occupied(proxy, listed, self._run, self._epoch_s())
@@ -419,6 +420,7 @@ def _unsafe(toxics: Iterable[Toxic]) -> list[str]:
     ]
 
 
-def _refuse(fault: Fault, problems: Sequence[str]) -> None:
+def _refuse(fault: Fault, problems: Sequence[Trouble | str]) -> None:
     if problems:
-        raise ToxiproxyError(f"{fault.name} was not injected: {'; '.join(problems)}")
+        why = "; ".join(map(str, problems))
+        raise ToxiproxyError(why, where=f"{fault.name} was not injected")

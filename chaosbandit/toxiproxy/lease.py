@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chaosbandit.errors import HarnessError, TargetError, ToxiproxyError
+from chaosbandit.errors import HarnessError, TargetError, ToxiproxyError, Trouble
 from chaosbandit.faults.addresses import is_one_place, place, same_address
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, parse, written
@@ -92,7 +92,7 @@ class Lease:
         self._made: dict[str, Fault] = {}  # all that may exist on the server
         self._held: Fault | None = None
         self._pending: Fault | None = None  # asked for, and not known whether it exists
-        self._taken: str | None = None  # by whom, for good
+        self._taken: Trouble | None = None  # by whom, for good
         self._trouble = "it was never taken"
         self._turn = threading.Lock()
 
@@ -122,7 +122,7 @@ class Lease:
     def lost(self) -> str | None:
         """Why the run no longer has its target for itself, or None while it has."""
         if self._taken is not None:
-            return self._taken
+            return str(self._taken)
         held = self._held
         if held is not None and time.time() < held.expires_epoch_s:
             return None
@@ -153,16 +153,18 @@ class Lease:
             if not self._went_on(give_up_s):
                 self._contest(give_up_s)
         except TargetError as error:
+            trouble = error.trouble
             if self._held is not None:
-                self._taken = f"run {self._run} lost its lease meanwhile: {error}"
+                found = f"run {self._run} lost its lease meanwhile: {trouble.found}"
+                self._taken = trouble = replace(trouble, found=found)
             for made in list(self._made.values()):
                 self._undo(made, give_up_s)
             self._held = self._pending = None
             self._calls.close()
-            raise TargetError(self._taken or str(error)) from error
+            raise TargetError(trouble) from error
         except (UnansweredError, StrangeError) as error:
-            self._trouble = str(error)
-            raise ToxiproxyError(self._in_words(error)) from error
+            self._trouble = error.briefly if isinstance(error, UnansweredError) else str(error)
+            raise ToxiproxyError(self._no_lease(error)) from error
         except HarnessError as error:
             self._trouble = str(error)
             raise
@@ -189,9 +191,8 @@ class Lease:
             raise
         if reply.status not in (201, 409):  # 409: an earlier call got through; the name is ours
             raise ToxiproxyError(
-                f"found {reply.said()} from {self._calls.url}, wanted a lease on "
-                f"{self._claim.target}",
-                reply.status,
+                f"{reply.said()} from {self._calls.url}",
+                wanted=f"a lease on {self._claim.target}",
             )
         if not self._may_still_come(fault):
             self._rests(fault)
@@ -267,23 +268,26 @@ class Lease:
             return f"the proxy address {said(listen, _SHOWN)}"
         return None
 
-    def _in_words(self, error: UnansweredError | StrangeError) -> str:
+    def _no_lease(self, error: UnansweredError | StrangeError) -> Trouble:
         where = f"Toxiproxy at {self._calls.url}"
         if isinstance(error, StrangeError):
-            return f"{where} did not say who works there: {error}"
+            return Trouble(f"{where} did not say who works there: {error}")
         if error.refused:
-            return f"{where} cannot be reached ({error}); is a Toxiproxy server running there?"
-        return (
-            f"{where} did not answer when a lease on {self._claim.target} was wanted ({error}); it "
-            "hangs or is frozen: see that it answers, or restart it"
+            do = "see whether a Toxiproxy server is running there"
+            return Trouble(f"{where} cannot be reached ({error.briefly})", do=do)
+        return Trouble(
+            f"{where} did not answer when a lease on {self._claim.target} was wanted "
+            f"({error.briefly}): it hangs or is frozen",
+            do="see that it answers, or restart it",
         )
 
-    def _refusal(self, rival: Rival) -> str:
+    def _refusal(self, rival: Rival) -> Trouble:
         url = self._calls.url
-        return (
+        return Trouble(
             f"run {rival.run} holds a lease on {rival.what} at {url} until "
-            f"{moment(rival.expires_epoch_s)} (renewed while it lives); wait for it or stop it. If "
-            f"it is dead, run `chaosbandit clean --run {rival.run} --toxiproxy {url}`, or wait"
+            f"{moment(rival.expires_epoch_s)} (renewed while it lives)",
+            do=f"wait for it or stop it; if it is dead, run `chaosbandit clean --run {rival.run} "
+            f"--toxiproxy {url}`, or wait",
         )
 
     def _is_there(self, give_up_s: float) -> bool:

@@ -1,7 +1,7 @@
 """Whether a Toxiproxy server is in a state in which a run may touch it, and stays so meanwhile.
 
-Compares what a server shows with what a scenario or a fault says and answers in sentences; changes
-nothing and asks no server itself.
+Compares what a server shows with what a scenario or a fault says; changes nothing and asks no
+server itself.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Collection, Iterable, Mapping
 
 from chaosbandit.core.scenario import Proxy
+from chaosbandit.errors import Trouble
 from chaosbandit.faults import names
 from chaosbandit.faults.addresses import is_known, parts, same_address
 from chaosbandit.faults.fault import Fault, Toxic
@@ -20,17 +21,18 @@ from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 _EVERYWHERE = "*"
 
 
-def unresolvable(proxy: Proxy) -> list[str]:
+def unresolvable(proxy: Proxy) -> list[Trouble]:
     """Why the upstream of a path of ours could not be reached, if so."""
     host = proxy.upstream.rpartition(":")[0]
     if parts(proxy.upstream)[0] == _EVERYWHERE or is_known(host):
         return []
-    return [f"the upstream {proxy.upstream} of {proxy.name} cannot be resolved; correct it"]
+    found = f"the upstream {proxy.upstream} of {proxy.name} cannot be resolved"
+    return [Trouble(found, do="correct it")]
 
 
 def occupied(
     wanted: Proxy, listed: Mapping[str, ProxyRecord], run: str, now_epoch_s: float
-) -> list[str]:
+) -> list[Trouble]:
     """What a run, this one or another, has on the operator's proxy or in its place."""
     found = listed.get(wanted.name)
     ours = [toxic.name for toxic in found.toxics] if found is not None else []
@@ -42,27 +44,28 @@ def occupied(
     ]
 
 
-def departures(found: ProxyRecord | None, wanted: Proxy, ours: Collection[str] = ()) -> list[str]:
+def departures(
+    found: ProxyRecord | None, wanted: Proxy, ours: Collection[str] = ()
+) -> list[Trouble]:
     """How the operator's proxy differs from what it should be, toxics named in `ours` apart."""
     if found is None:
-        return [
-            f"there is no proxy {wanted.name}; create it with listen {wanted.listen} and upstream "
-            f"{wanted.upstream}, or correct its name in the scenario"
-        ]
-    sentences = []
+        create = f"create it with listen {wanted.listen} and upstream {wanted.upstream}"
+        do = f"{create}, or correct its name in the scenario"
+        return [Trouble(f"there is no proxy {wanted.name}", do=do)]
+    troubles = []
     if not found.enabled:
-        sentences.append(f"{wanted.name} is disabled; enable it")
+        troubles.append(Trouble(f"{wanted.name} is disabled", do="enable it"))
     if wanted.listen is not None and not same_address(found.listen, wanted.listen):
-        sentences.append(f"{wanted.name} listens on {said(found.listen)}, wanted {wanted.listen}")
+        troubles.append(Trouble(f"{wanted.name} listening on {said(found.listen)}", wanted.listen))
     if not same_address(found.upstream, wanted.upstream):
-        sentences.append(f"{wanted.name} leads to {said(found.upstream)}, wanted {wanted.upstream}")
-    foreign = [toxic.name for toxic in found.toxics if toxic.name not in ours]
-    if foreign:
-        sentences.append(
-            f"{wanted.name} carries toxics that are not ours: {said(', '.join(foreign))}; remove "
-            "them"
+        troubles.append(
+            Trouble(f"{wanted.name} leading to {said(found.upstream)}", wanted.upstream)
         )
-    return sentences
+    foreign = said(", ".join(toxic.name for toxic in found.toxics if toxic.name not in ours))
+    if foreign:
+        carried = f"{wanted.name} carries toxics that are not ours: {foreign}"
+        troubles.append(Trouble(carried, do="remove them"))
+    return troubles
 
 
 def changes(found: ProxyRecord | None, fault: Fault) -> list[str]:
@@ -95,16 +98,16 @@ def _stands_in(name: str, proxy: str) -> bool:
     return parsed is not None and parsed.kind is Kind.STAND_IN and parsed.proxy == proxy
 
 
-def _held(name: str, parsed: names.Name, wanted: Proxy, run: str, now_epoch_s: float) -> str:
+def _held(name: str, parsed: names.Name, wanted: Proxy, run: str, now_epoch_s: float) -> Trouble:
     where = "in place of" if parsed.kind is Kind.STAND_IN else "on"
     left_s = parsed.expires_epoch_s - now_epoch_s
     if parsed.run != run and left_s > 0:
-        return (
-            f"run {parsed.run} has {name} {where} {wanted.name} for at most {left_s:.0f} s more; "
-            "wait for it, or end it and run `chaosbandit clean`"
+        return Trouble(
+            f"run {parsed.run} has {name} {where} {wanted.name} for at most {left_s:.0f} s more",
+            do="wait for it, or end it and run `chaosbandit clean`",
         )
     command = "chaosbandit clean" if parsed.run == run else "chaosbandit clean --expired"
-    return f"{name} is left over {where} {wanted.name}; run `{command}` first"
+    return Trouble(f"{name} is left over {where} {wanted.name}", do=f"run `{command}` first")
 
 
 _Essence = tuple[str, str, str, tuple[tuple[str, int], ...], float]

@@ -68,7 +68,7 @@ class Undone:
 
 
 class NotUndoneError(Exception):
-    """A fault is not confirmed as undone: `found` says what was found instead."""
+    """A fault is not confirmed as undone: `found` is what was instead, at the fault's server."""
 
     def __init__(self, fault: Fault, found: str, *, served_by: str | None = None) -> None:
         self.fault = fault
@@ -134,7 +134,7 @@ class _Undoing:
             except FrozenError as error:
                 raise NotUndoneError(self.fault, str(error), served_by=error.served_by) from error
             except (UnansweredError, StrangeError, RefusedError) as error:
-                found = str(error)
+                found = error.briefly if isinstance(error, UnansweredError) else str(error)
                 if self._died(error):
                     return Undone(died=True)
             spent_s = time.monotonic() - began_s - self.cutting.looked_s

@@ -34,6 +34,7 @@ CLOSE_S = 2.0
 BODY_LIMIT_BYTES = 10_000_000
 FIELD_LIMIT_BYTES = 65_536
 FIELDS_LIMIT = 1000
+_HTTP = "http:// or https:// and a host"
 _LONGEST_WHY = 120  # characters; each bad sample has its own
 
 DEFAULT_HEADERS = {
@@ -197,9 +198,9 @@ def _checked(target: Target) -> httpx.URL:
     try:
         url = httpx.URL(target.url.replace("{n}", _NUMBER))
     except httpx.InvalidURL as error:
-        raise TargetError(f"found URL {target.url} ({error}), wanted http:// or https://") from None
+        raise TargetError(f"URL {target.url} ({error})", wanted=_HTTP, do="fix it") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise TargetError(f"found URL {target.url}, wanted http:// or https:// and a host; fix it")
+        raise TargetError(f"URL {target.url}", wanted=_HTTP, do="fix it")
     return url
 
 

@@ -30,29 +30,38 @@ async def reachable(url: str, timeout_s: float) -> None:
             await _connect(addresses, port, ssl.create_default_context() if secure else None, host)
     except TimeoutError:
         raise TargetError(
-            f"{url}: found no answer within {timeout_s:g} s while {doing}, wanted a connection; "
-            "check that the host is up and that no firewall drops packets on the way"
+            f"no answer within {timeout_s:g} s while {doing}",
+            wanted="a connection",
+            do="check that the host is up and that no firewall drops packets on the way",
+            where=url,
         ) from None
     except ssl.SSLError as error:
         raise TargetError(
-            f"{url}: found a TLS failure at {host}:{port} ({_reason(error)}), wanted a certificate "
-            f"valid for {host}; check the scheme and the certificate, or name your own "
-            "authority in SSL_CERT_FILE"
+            f"a TLS failure at {host}:{port} ({_reason(error)})",
+            wanted=f"a certificate valid for {host}",
+            do="check the scheme and the certificate, or name your own authority in SSL_CERT_FILE",
+            where=url,
         ) from None
     except ConnectionRefusedError:
         raise TargetError(
-            f"{url}: found the connection to {host}:{port} refused, wanted a listening service; "
-            "start it or correct the port"
+            f"the connection to {host}:{port} refused",
+            wanted="a listening service",
+            do="start it or correct the port",
+            where=url,
         ) from None
     except OSError as error:
         if is_shortage(error):
             raise HarnessError(
-                f"{url}: found nothing left on this machine to connect with ({_reason(error)}), "
-                "wanted file descriptors and local ports; raise `ulimit -n`, or end what holds them"
+                f"nothing left on this machine to connect with ({_reason(error)})",
+                wanted="file descriptors and local ports",
+                do="raise `ulimit -n`, or end what holds them",
+                where=url,
             ) from None
         raise TargetError(
-            f"{url}: found no connection to {host}:{port} ({error}), wanted a listening service; "
-            "check address and route from this machine"
+            f"no connection to {host}:{port} ({error})",
+            wanted="a listening service",
+            do="check address and route from this machine",
+            where=url,
         ) from None
 
 
@@ -64,8 +73,10 @@ async def _resolve(url: str, host: str, port: int) -> list[str]:
         if isinstance(error, OSError) and is_shortage(error):
             raise
         raise TargetError(
-            f"{url}: found no address for host {host} ({_reason(error)}), wanted a name this "
-            "machine can resolve; correct the name or the resolver"
+            f"no address for host {host} ({_reason(error)})",
+            wanted="a name this machine can resolve",
+            do="correct the name or the resolver",
+            where=url,
         ) from None
     return [str(address[0]) for *_, address in found]
 
@@ -92,10 +103,10 @@ def _parts(url: str) -> tuple[str, int, bool]:
         port = parts.port or (443 if secure else 80)
     except (KeyError, ValueError):
         raise TargetError(
-            f"found URL {url}, wanted http:// or https://, a host and a port"
+            f"URL {url}", wanted="http:// or https://, a host and a port", do="correct it"
         ) from None
     if not parts.hostname:
-        raise TargetError(f"found URL {url} without a host, wanted one; add it") from None
+        raise TargetError(f"URL {url} without a host", wanted="one", do="add it") from None
     return parts.hostname, port, secure
 
 

@@ -262,7 +262,7 @@ def test_lock_files_of_dead_runs_go(path: OperatorPath, ledger: FaultLedger) -> 
 def test_address_that_is_no_server_is_reported(ledger: FaultLedger) -> None:
     report = sweep(ledger, "127.0.0.1:8474")
     assert not report.confirmed
-    assert "wanted http://host:port" in report.text()
+    assert "is not http://host:port" in report.text()
 
 
 def test_a_ledger_that_cannot_be_read_is_no_empty_one(ledger: FaultLedger) -> None:

@@ -101,12 +101,13 @@ def test_what_is_allowed_needs_no_yes_either() -> None:
 def test_a_protected_target_is_refused_with_its_rule_and_file() -> None:
     with names({"db": ["10.1.2.3"]}), pytest.raises(UsageError) as caught:
         refuse_unmeant([at("db", 5432)], True, rules(("db",), ("10.0.0.0/8",)))
-    assert str(caught.value) == (
-        "found db:5432 (traffic.url, which is 10.1.2.3), protected by `10.0.0.0/8` in "
-        "/etc/chaosbandit/rules.toml; wanted targets that are not: neither --yes nor `allow` "
-        "lifts that. Name others, or have `protect` changed by those it belongs to. Nothing was "
-        "connected to"
+    trouble = caught.value.trouble
+    assert trouble.found == (
+        "db:5432 (traffic.url, which is 10.1.2.3), protected by `10.0.0.0/8` in "
+        "/etc/chaosbandit/rules.toml"
     )
+    assert "neither --yes nor `allow` lifts that" in trouble.wanted
+    assert trouble.do.startswith("name others")
 
 
 @pytest.mark.parametrize(

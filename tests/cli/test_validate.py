@@ -86,4 +86,4 @@ def test_a_protected_target_is_refused_whatever_is_said(tmp_path: Path) -> None:
     text = " ".join(ended.err.split())
     assert "found 127.0.0.1:9200 (traffic.url), protected by `127.0.0.0/8:9200`" in text
     assert f"in {rules}" in text
-    assert "Nothing was connected to" in text
+    assert "nothing was connected to" in text

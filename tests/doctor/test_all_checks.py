@@ -109,7 +109,7 @@ def test_a_check_that_hangs_or_breaks_is_a_finding(
         return [ok("machine", "never")]
 
     async def broken(subject: Subject) -> Sequence[Finding]:
-        raise HarnessError("found a sieve, wanted a boat; row")
+        raise HarnessError("a sieve", wanted="a boat", do="row")
 
     monkeypatch.setattr(all_checks, "CHECK_S", 1.0)
     monkeypatch.setattr(all_checks, "is_busy", lambda: False)
@@ -228,7 +228,7 @@ def test_what_is_late_on_a_busy_machine_only_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(scenario: Scenario | None) -> Sequence[Finding]:
-        raise HarnessError("found no answer, wanted one; look")
+        raise HarnessError("no answer", wanted="one", do="look")
 
     monkeypatch.setattr("chaosbandit.doctor.ceiling.findings", broken)
     for busy, level in ((False, "fail"), (True, "warn")):

@@ -17,19 +17,22 @@ ASKED = replace(scenario(), toxiproxy="http://127.0.0.1:8474")  # target :1, inv
 
 
 @pytest.mark.parametrize(
-    ("what", "refused"),
+    ("claim", "refused"),
     [
-        ("target localhost:1", True),
-        ("target 127.0.0.1:2", False),  # the address of the proxy is no target
-        ("target 127.0.0.1:9", False),
-        ("proxy address localhost:2 at http://localhost:8474", True),
-        ("proxy address 127.0.0.1:2 at http://127.0.0.1:8475", False),
-        ("proxy address 127.0.0.1:9 at http://127.0.0.1:8474", False),
-        ("something new", False),
+        ({"target": "localhost:1"}, True),
+        ({"target": "127.0.0.1:2"}, False),  # the address of the proxy is no target
+        ({"target": "127.0.0.1:9"}, False),
+        ({"listen": "localhost:2", "server": "http://localhost:8474"}, True),
+        ({"listen": "127.0.0.1:2", "server": "http://127.0.0.1:8475"}, False),
+        ({"listen": "127.0.0.1:9", "server": "http://127.0.0.1:8474"}, False),
+        ({"listen": 2}, False),
+        ({"something": "new"}, False),
     ],
 )
-def test_what_runs_of_this_host_have_for_themselves(what: str, refused: bool) -> None:
-    assert conflicts((), [{"what": what}], ASKED) == refused
+def test_what_runs_of_this_host_have_for_themselves(
+    claim: dict[str, object], refused: bool
+) -> None:
+    assert conflicts((), [claim], ASKED) == refused
 
 
 def own(kind: Kind, upstream: str, listen: str = "127.0.0.1:0") -> Fault:

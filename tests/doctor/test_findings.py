@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import chaosbandit.doctor
-from chaosbandit.doctor.findings import Finding, Level, exit_code, fail, note, ok, told_by, warn
-from chaosbandit.errors import Exit
+from chaosbandit.doctor.findings import Finding, exit_code, fail, note, ok, told_by, warn
+from chaosbandit.errors import Exit, Trouble
 from tests.doctor.looking import check_commands
 
 SOURCES = sorted(Path(chaosbandit.doctor.__file__).parent.glob("*.py"))
@@ -27,15 +27,15 @@ def test_only_what_fails_counts(findings: list[Finding], code: Exit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "found", "wanted", "do"),
+    ("trouble", "finding"),
     [
-        ("found x, wanted y; do z; or w", "x", "y", "do z; or w"),
-        ("http://h: found x, wanted y; do z", "http://h: x", "y", "do z"),
-        ("it is broken", "it is broken", "", "mend it"),
+        (Trouble("x", "y", "do z"), fail("c", "x", "y", "do z")),
+        (Trouble("x", "y", "do z", where="http://h"), fail("c", "http://h: x", "y", "do z")),
+        (Trouble("it is broken"), fail("c", "it is broken", "", "mend it")),
     ],
 )
-def test_sentences_are_taken_apart(sentence: str, found: str, wanted: str, do: str) -> None:
-    assert told_by("c", sentence, do="mend it") == Finding("c", Level.FAIL, found, wanted, do)
+def test_what_a_run_would_be_refused_for_is_a_finding(trouble: Trouble, finding: Finding) -> None:
+    assert told_by("c", trouble, do="mend it") == finding
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

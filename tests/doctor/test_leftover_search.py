@@ -106,7 +106,7 @@ def test_locks(tmp_path: Path) -> None:
 
 
 def test_claims(tmp_path: Path) -> None:
-    claim = {"run": "run001", "pid": 7, "until_epoch_s": SOON, "what": "target h:1"}
+    claim = {"run": "run001", "pid": 7, "until_epoch_s": SOON, "target": "h:1"}
     (tmp_path / "claim-1.lock").write_text(json.dumps(claim))
     (tmp_path / "claim-2.lock").write_text('{"run": ')
     (tmp_path / "claim-3.lock").write_text("[]")

@@ -127,7 +127,7 @@ def test_a_dead_run_at_the_server_as_well(tmp_path: Path) -> None:
 def test_a_living_run(tmp_path: Path, wired: bool) -> None:
     ledger = FaultLedger(tmp_path)
     until = int(NOW_S) + 1000
-    with alive(ledger), claimed(ledger, pid=4711, until_epoch_s=until, what="target h:1"):
+    with alive(ledger), claimed(ledger, pid=4711, until_epoch_s=until, target="h:1"):
         ledger.record(fault())
         found = findings(ledger, [], scenario() if wired else None, NOW_S)
     assert levels(found) == ["warn" if wired else "note"]
@@ -137,7 +137,7 @@ def test_a_living_run(tmp_path: Path, wired: bool) -> None:
 
 def test_a_living_run_with_a_toxic_says_where_and_until_when(tmp_path: Path) -> None:
     ledger = FaultLedger(tmp_path)
-    with alive(ledger), claimed(ledger, pid=7, until_epoch_s=SOON, what="target h:1"):
+    with alive(ledger), claimed(ledger, pid=7, until_epoch_s=SOON, target="h:1"):
         ledger.record(fault())
         found = findings(ledger, [shown(at_server(), lease())], None, NOW_S)
     assert levels(found) == ["note"]
@@ -166,7 +166,7 @@ def test_what_a_living_run_still_watches_after_it_is_gone_is_not_left_over(tmp_p
 
 def test_a_living_run_of_which_only_the_claim_shows(tmp_path: Path) -> None:
     ledger = FaultLedger(tmp_path)
-    with alive(ledger), claimed(ledger, pid=1, until_epoch_s=SOON, what="target localhost:1"):
+    with alive(ledger), claimed(ledger, pid=1, until_epoch_s=SOON, target="localhost:1"):
         found = findings(ledger, [], scenario(), NOW_S)
     assert levels(found) == ["warn"]
 

@@ -43,8 +43,8 @@ def test_as_wanted() -> None:
     [
         (None, "there is no proxy inventory", "create it with listen 127.0.0.1:2"),
         (replace(INVENTORY, enabled=False), "is disabled", "enable it"),
-        (replace(INVENTORY, listen="127.0.0.1:3"), "listens on 127.0.0.1:3", "correct"),
-        (replace(INVENTORY, upstream="127.0.0.1:3"), "leads to 127.0.0.1:3", "correct"),
+        (replace(INVENTORY, listen="127.0.0.1:3"), "listening on 127.0.0.1:3", "correct"),
+        (replace(INVENTORY, upstream="127.0.0.1:3"), "leading to 127.0.0.1:3", "correct"),
         (replace(INVENTORY, toxics=(TOXIC,)), "toxics that are not ours: theirs", "remove them"),
     ],
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from chaosbandit.doctor.findings import fail
 from chaosbandit.doctor.scenario import findings
+from chaosbandit.errors import Trouble
 from tests.doctor.looking import levels, one, subject
 from tests.simulated import errors_ladder, ladder, scenario
 
@@ -52,6 +54,6 @@ def test_a_server_asked_for_and_left_alone_fails(tmp_path: Path) -> None:
 
 
 def test_protected_targets_fail(tmp_path: Path) -> None:
-    said = "found bank (traffic.url), protected by `bank` in rules, wanted another. Name another"
-    found = findings(subject(tmp_path, scenario(), protections=(said,), yes=True))
-    assert one(found, "targets").level == "fail"
+    why = Trouble("bank, protected by `bank` in rules", "another", do="name another")
+    found = one(findings(subject(tmp_path, scenario(), protections=(why,), yes=True)), "targets")
+    assert found == fail("targets", why.found, why.wanted, why.do)

@@ -25,7 +25,7 @@ def test_a_server_of_each_kind(toxiproxy_url: str) -> None:
         seen = asyncio.run(look(toxiproxy_url, ("inventory",)))
         assert seen.listing is not None
         assert [each.name for each in seen.listing.faults()] == [fault.name]
-        assert (len(seen.calls_s), seen.hanging, seen.problem) == (CALLS, (), "")
+        assert (len(seen.calls_s), seen.hanging, seen.problem.found) == (CALLS, (), "")
         assert listed(proxy) == before
 
 
@@ -58,4 +58,4 @@ def test_only_a_frozen_server_is_asked_for_each_proxy() -> None:
 def test_silence_and_absence_are_told_apart() -> None:
     assert shown_by(constant(None)).is_silent
     nobody = asyncio.run(look(f"http://127.0.0.1:{free_port()}", ()))
-    assert (nobody.is_silent, nobody.is_foreign, "refused" in nobody.problem) == (0, 0, 1)
+    assert (nobody.is_silent, nobody.is_foreign, "refused" in nobody.problem.found) == (0, 0, 1)

@@ -41,7 +41,7 @@ def test_a_freeze_that_does_not_end_is_exit_7_with_the_path_served_until_a_resta
     trial = struck(delete_the_toxic_unread, codes=(7,))
     assert trial.froze
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
-    assert "Users are served by cb-standin." in " ".join(trial.ended.out.split())
+    assert "users are served by cb-standin." in " ".join(trial.ended.out.split())
 
 
 @pytest.mark.matrix

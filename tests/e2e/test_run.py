@@ -144,7 +144,7 @@ def test_a_journal_that_cannot_be_written(shared_stage: Stage, tmp_path: Path) -
     arguments = ["run", scenario_with(tmp_path), "--journal", blocked / "runs"]
     ended = chaosbandit(tmp_path, *arguments, environment=shared_stage.environment).told(6)
     assert (ended.out, before) == ("", proxies(shared_stage.server))
-    assert "Nothing is injected that cannot be recorded" in ended.err
+    assert "nothing is injected that cannot be recorded" in ended.err
 
 
 def test_a_foreign_toxic_refuses_the_run(embedded_stage: Stage, tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_toxiproxy_that_dies_takes_our_fault_and_the_operators_proxy_with_it(
         ended = run.ended().told(6)
     told = " ".join(ended.out.split())
     assert f"stopped: Toxiproxy at {stage.server} is dead, and proxy inventory with it" in told
-    assert "create it: curl -sS " in told
+    assert "create that: curl -sS " in told
     assert "breaks at" not in told
     assert soon(lambda: not ledger_files(tmp_path), 20.0)  # of a lease it is not said so soon
     assert soon(lambda: not processes_with(str(tmp_path)))

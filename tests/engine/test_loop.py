@@ -49,7 +49,7 @@ from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget, scored
 from chaosbandit.core.topology import topology
 from chaosbandit.engine.sample_order import SendOrder
-from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
+from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError, Trouble
 from chaosbandit.faults.fault import Fault
 from chaosbandit.ports import Feed, Injected, Signal
 from chaosbandit.sim import Response, World
@@ -721,11 +721,11 @@ def test_a_clean_up_that_is_not_confirmed_outranks_everything(failing: str, sink
         if sink != "works" and isinstance(event, kind):
             raise HarnessError("the disk is full") from OSError("no space")
 
-    error = CleanupError("still there", ["curl -X DELETE it"])
+    error = CleanupError("still there", commands=["curl -X DELETE it"])
     simulated, heard = broken(failing, 1, error), Heard()
     campaign = run(SHORT, simulated, sinks=[Heard(act), heard])
     assert exit_of(campaign) == Exit.NOT_CLEAN
-    assert "curl -X DELETE it" in stopped(campaign).reason
+    assert stopped(campaign).reason.endswith("still there:\n  curl -X DELETE it")
     assert not stopped(campaign).clean
     assert exposures_are_ended(heard)
 
@@ -896,7 +896,7 @@ def test_a_fault_that_others_disturb_is_never_evidence_and_twice_ends_the_run() 
     simulated.disturbed = lambda severity: ["proxy inventory is gone"]
     campaign = run(scenario(over=ladder(0.01, 0.3)), simulated, sinks=[heard])
     assert exit_of(campaign) == Exit.HARNESS
-    assert "disturbed by others: proxy inventory is gone; 2 times in a row" in (
+    assert "disturbed by others: proxy inventory is gone, 2 times in a row" in (
         stopped(campaign).reason
     )
     assert len(campaign.exposures) == 2
@@ -935,7 +935,7 @@ def test_after_a_removal_that_had_to_cut_connections_nothing_more_is_injected() 
 def test_a_path_that_others_have_closed_is_theirs_and_not_left_behind() -> None:
     simulated = world(cliff(0.2))
     simulated.disturbed = lambda severity: ["proxy inventory is disabled"]
-    simulated.others = "proxy inventory was disabled by others"
+    simulated.others = Trouble("proxy inventory was disabled by others")
     campaign = run(scenario(), simulated)
     assert exit_of(campaign) == Exit.HARNESS
     assert stopped(campaign).reason == "proxy inventory was disabled by others"

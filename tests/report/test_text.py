@@ -133,6 +133,15 @@ def test_a_path_is_never_broken(tell: Tell) -> None:
     assert f"journal: {path}\n" in text
 
 
+def test_a_command_after_the_reason_of_the_end_can_be_pasted(tell: Tell) -> None:
+    command = f"curl -sS -X POST {'x' * 100} -d '{{\"enabled\": true}}'"
+    told = replace(
+        result_of(tell("dead").campaign), stop_reason=f"it is off; enable it:\n  {command}"
+    )
+    indent = " " * 12
+    assert f"stopped: it is off; enable it:\n{indent}  {command}\n" in to_text(told)
+
+
 def test_what_else_there_is_to_know_of_the_proxies_is_told(tell: Tell) -> None:
     note = "run a3 is watched until 12:03:10Z, since a call to Toxiproxy went unanswered"
     result = replace(result_of(tell("held at the cap").campaign), clean_notes=(note,))

@@ -71,13 +71,13 @@ def switch(status: int) -> Iterator[tuple[str, list[tuple[str, object]]]]:
 def test_url_is_posted_the_facts() -> None:
     with switch(204) as (url, heard):
         said = used(f"{url}/around?mesh=1")
-    assert said == f"The bypass POST {url}/around?mesh=1 was answered with 204: {BACK}."
+    assert said == f"the bypass POST {url}/around?mesh=1 was answered with 204: {BACK}"
     assert heard == [("/around?mesh=1", FACTS)]
 
 
 def test_refusing_url_is_told() -> None:
     with switch(500) as (url, heard):
-        assert used(url) == f"The bypass POST {url} failed: it was answered with 500, wanted 2xx."
+        assert used(url) == f"the bypass POST {url} failed: it was answered with 500, wanted 2xx"
     assert len(heard) == 1
 
 
@@ -96,7 +96,7 @@ def test_command_is_told_the_facts_and_no_shell_reads_it(tmp_path: Path) -> None
         "import json, os, sys; json.dump([sys.argv[2], dict(os.environ)], open(sys.argv[1], 'w'))"
     )
     said = used((sys.executable, "-c", code, str(target), "$(exit 3); *"))
-    assert said.endswith(f" ended with status 0: {BACK}.")
+    assert said.endswith(f" ended with status 0: {BACK}")
     argument, environment = json.loads(target.read_text())
     assert argument == "$(exit 3); *"
     assert environment["PATH"] == os.environ["PATH"]
@@ -106,7 +106,7 @@ def test_command_is_told_the_facts_and_no_shell_reads_it(tmp_path: Path) -> None
 
 def test_failing_command_is_told() -> None:
     said = used((sys.executable, "-c", "raise SystemExit(3)"))
-    assert said.endswith("failed: it ended with status 3, wanted 0.")
+    assert said.endswith("failed: it ended with status 3, wanted 0")
     assert "failed" in used(("/nowhere/at-all",))
     assert "failed" in used(())
 
@@ -124,7 +124,7 @@ def test_endless_command_is_killed_with_its_children(tmp_path: Path) -> None:
 
 
 def test_nothing_configured_is_said() -> None:
-    assert used(None) == "No bypass is configured."
+    assert used(None) == "no bypass is configured"
 
 
 def test_whatever_happens_is_a_sentence() -> None:

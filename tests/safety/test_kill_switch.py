@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.safety.kill_switch import Freeze, default_places
+from chaosbandit.safety.kill_switch import Freeze, Frozen, default_places
 from tests.fake_api import serving
 
 
@@ -69,6 +69,22 @@ def test_any_content_freezes_and_hurts_no_terminal(tmp_path: Path, content: byte
     assert why.startswith(f"kill switch: {path} says freeze")
     assert why.isprintable()
     assert len(why) < len(str(path)) + 350
+
+
+def test_where_it_freezes_and_why_are_told_in_parts(tmp_path: Path) -> None:
+    (tmp_path / "freeze").write_text("incident 4711")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+
+    async def look(place: str) -> Frozen | None:
+        async with Freeze([place]) as freeze:
+            return await freeze.look(place)
+
+    place = str(tmp_path / "freeze")
+    assert asyncio.run(look(place)) == Frozen(place, "incident 4711", pulled=True)
+    unclear = asyncio.run(look(str(tmp_path / "loop" / "freeze")))
+    assert unclear is not None
+    assert not unclear.pulled
+    assert unclear.why.startswith("cannot be looked at (")
 
 
 def test_folders_pipes_and_dangling_links_freeze_without_waiting(tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ def test_a_folder_that_others_can_write_to_is_refused_and_left_as_it_is(
     folder = tmp_path / "shared place"
     folder.mkdir()
     folder.chmod(bits)
-    with pytest.raises(NotOursError, match=r"can be written to by others: run `chmod go-w '"):
+    with pytest.raises(NotOursError, match="can be written to by others") as caught:
         make_private(folder)
+    assert caught.value.do.startswith(f"run `chmod go-w '{folder}'`")
     assert mode(folder) == bits
     assert not is_private(folder)
 
@@ -68,8 +69,8 @@ def test_parents_are_looked_at(tmp_path: Path, bits: int, refused: bool) -> None
         make_private(parent / "between" / "ours")
     except NotOursError as error:
         assert refused
-        assert f"{parent} can be written to by others" in str(error)
-        assert f"`chmod go-w {parent}`" in str(error)
+        assert error.found.startswith(f"{parent} can be written to by others")
+        assert f"`chmod go-w {parent}`" in error.do
     else:
         assert not refused
 

@@ -113,8 +113,8 @@ def test_other_hands_may_have_formatted_a_line() -> None:
         (GOOD.replace('"arm":3,', ""), "a.jsonl:4: ExposureStarted: field arm: missing"),
         (GOOD.replace(',"ladder":""', ""), "a.jsonl:4: ExposureStarted: field ladder: missing"),
         (GOOD.replace('"arm"', '"leg":1,"arm"'), "ExposureStarted: field leg: unknown"),
-        ('{"level": "info"}', "not a journal of a run"),
-        ("[]", "not a journal of a run"),
+        ('{"level": "info"}', "wanted a journal of a run"),
+        ("[]", "wanted a journal of a run"),
         (GOOD.replace("ExposureStarted", "Exploded"), "event type 'Exploded', wanted one of RunSt"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_line(
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", short_then_full)
             with pytest.raises(
-                HarnessError, match=r"No space left on device\. Nothing is injected"
+                HarnessError, match="No space left on device, and nothing is injected"
             ):
                 journal.accept(EXPOSED, NOWHERE)
         assert read(path) == [STARTED]

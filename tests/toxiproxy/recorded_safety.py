@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import unquote
 
 from chaosbandit.errors import CleanupError, HarnessError
@@ -42,9 +43,8 @@ class RecordedSafety:
         self._known(fault, "failed")
         self.log.append(f"failed {fault.name}")
         self.failures.append((fault, error))
-        return CleanupError(
-            f"{error.args[0].splitlines()[0]} The watchdog goes on.", error.commands
-        )
+        found = f"{error.trouble.found}; the watchdog goes on"
+        return CleanupError(replace(error.trouble, found=found))
 
     def watched(self) -> str | None:
         return "watched" if any(late is not None for _, late in self.struck) else None

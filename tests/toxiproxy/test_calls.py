@@ -41,7 +41,7 @@ def served(converse: Converse) -> Iterator[tuple[Server, Calls]]:
     "url", ["https://127.0.0.1:8474", "127.0.0.1:8474", "http://", "", "http://h:port", "http://["]
 )
 def test_servers_we_could_not_clean_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"wanted http://host:port|[Pp]ort|Invalid"):
+    with pytest.raises(ValueError, match=r"is not http://host:port|[Pp]ort|Invalid"):
         Calls(url)
 
 

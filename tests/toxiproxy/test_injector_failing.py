@@ -301,10 +301,9 @@ def test_a_refusal_is_told_in_the_servers_words_and_undone(
                 return raw("400 Bad Request", '{"error":"not today"}') if dose else PASS
 
             there.instead = refuse
-            with pytest.raises(ToxiproxyError, match="answered 400 not today") as caught:
+            with pytest.raises(ToxiproxyError, match="answered 400 not today"):
                 async with c.inject(latency(0.2)):
                     raise AssertionError("not reached")
-            assert caught.value.status == 400
             c.assert_clean()
 
     asyncio.run(scenario())
@@ -390,9 +389,9 @@ async def _assert_commands_work(c: Canary, error: CleanupError, api: str) -> Non
     (fault, told), *more = c.safety.failures
     assert more == []
     assert error.exit_code == 7
-    assert error.commands == told.commands == by_hand.commands(fault)
+    assert error.trouble.commands == told.trouble.commands == by_hand.commands(fault)
     assert c.safety.armed == {fault.name: fault}
-    for command in error.commands:
+    for command in error.trouble.commands:
         typed = command.replace(api, c.door.url)
         await asyncio.to_thread(subprocess.run, ["sh", "-c", typed], capture_output=True)
     assert c.door.is_normal()
@@ -473,13 +472,11 @@ def test_a_stopped_server_is_a_cleanup_error_in_time_with_commands_that_work(
                         started_s = time.monotonic()
                 assert time.monotonic() - started_s < 15.0
                 assert len(c.safety.failures) == (1 if topology == "canary" else 3)
-                assert caught.value.commands
+                assert caught.value.trouble.commands
                 os.kill(process.pid, signal.SIGCONT)
-                commands = {line for _, error in c.safety.failures for line in error.commands}
                 for fault, error in c.safety.failures:
-                    assert error.commands == by_hand.commands(fault)
-                    assert set(error.commands) <= commands
-                    for line in error.commands:
+                    assert error.trouble.commands == by_hand.commands(fault)
+                    for line in error.trouble.commands:
                         done = ["sh", "-c", line]
                         await asyncio.to_thread(subprocess.run, done, capture_output=True)
                 assert c.door.is_normal()

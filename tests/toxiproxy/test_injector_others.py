@@ -128,15 +128,15 @@ def _assert_said(words: str, told: str) -> None:
 
 
 def _assert_others(c: Canary, words: str | None) -> None:
-    """The command at the end of what is told gives the operator the path back."""
+    """Its command gives the operator the path back."""
     others = c.injector.aftermath().others
     if words is None:
         assert others is None
         return
     assert others is not None
-    assert words in others
-    assert "nothing of ours is there" in others
-    command = others.rpartition("it: " if "addresses" not in others else "again: ")[2]
+    assert words in others.found
+    assert "nothing of ours is there" in others.found
+    (command,) = others.commands
     subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=20)
     assert c.door.is_normal()
 
@@ -197,7 +197,7 @@ def test_a_server_restarted_in_mid_exposure(
                     assert told == "proxy inventory is gone"
                     assert c.door.names() == []  # we never create it
                     assert others is not None
-                    assert "or Toxiproxy was restarted without it" in others
+                    assert "or Toxiproxy was restarted without it" in others.found
             if not knows_proxies:
                 _assert_others(c, "deleted by others")
             assert c.door.is_normal()
@@ -215,11 +215,11 @@ def test_a_server_that_died_takes_our_toxics_and_their_proxy_with_it(
             async with c.injector.paths():
                 async with c.inject() as injected:
                     server.close()
-                    with pytest.raises(ToxiproxyError, match="is a server running there"):
+                    with pytest.raises(ToxiproxyError, match="a server is running there"):
                         await injected.read_back()
                     started_s = time.monotonic()
                 assert time.monotonic() - started_s < 6.0
-                with pytest.raises(ToxiproxyError, match="is a server running there"):
+                with pytest.raises(ToxiproxyError, match="a server is running there"):
                     async with c.inject():
                         raise AssertionError("not reached")
             assert (c.safety.armed, c.safety.failures) == ({}, [])

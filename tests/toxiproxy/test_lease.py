@@ -466,7 +466,7 @@ def test_no_fault_without_the_lease(
 @pytest.mark.parametrize(
     ("server", "error", "why"),
     [
-        ("http://127.0.0.1:1", ToxiproxyError, "is a Toxiproxy server running there"),
+        ("http://127.0.0.1:1", ToxiproxyError, "a Toxiproxy server is running there"),
         ("https://127.0.0.1:8474", HarnessError, "no lease can be taken"),
     ],
 )

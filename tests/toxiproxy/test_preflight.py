@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chaosbandit.core.scenario import Proxy
+from chaosbandit.errors import Trouble
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.toxiproxy.preflight import changes, departures, occupied, unresolvable
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
@@ -46,23 +47,23 @@ def test_a_proxy_as_it_should_be_has_no_departures(found: ProxyRecord) -> None:
 def test_toxics_of_ours_are_no_departure_only_where_they_are_named() -> None:
     assert departures(FOUND, WANTED, {MINE}) == []
     assert departures(FOUND, WANTED, {"cb.run00001.2000.2"}) == departures(FOUND, WANTED)
-    assert departures(FOUND, WANTED) == [
-        f"inventory carries toxics that are not ours: {MINE}; remove them"
-    ]
+    found = f"inventory carries toxics that are not ours: {MINE}"
+    assert departures(FOUND, WANTED) == [Trouble(found, do="remove them")]
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("found", "trouble"),
     [
-        (None, "there is no proxy inventory; create it with listen 127.0.0.1:10 and upstream "
-               "127.0.0.1:9, or correct its name in the scenario"),
-        (replace(BARE, enabled=False), "inventory is disabled; enable it"),
-        (replace(BARE, listen="[::]:10"), "inventory listens on [::]:10, wanted 127.0.0.1:10"),
-        (replace(BARE, upstream="db:9"), "inventory leads to db:9, wanted 127.0.0.1:9"),
+        (None, Trouble("there is no proxy inventory", do="create it with listen 127.0.0.1:10 and "
+                       "upstream 127.0.0.1:9, or correct its name in the scenario")),
+        (replace(BARE, enabled=False), Trouble("inventory is disabled", do="enable it")),
+        (replace(BARE, listen="[::]:10"),
+         Trouble("inventory listening on [::]:10", "127.0.0.1:10")),
+        (replace(BARE, upstream="db:9"), Trouble("inventory leading to db:9", "127.0.0.1:9")),
     ],
 )  # fmt: skip
-def test_a_departure_is_a_sentence(found: ProxyRecord | None, words: str) -> None:
-    assert departures(found, WANTED) == [words]
+def test_a_departure_is_told_in_parts(found: ProxyRecord | None, trouble: Trouble) -> None:
+    assert departures(found, WANTED) == [trouble]
 
 
 def test_all_departures_are_told_at_once() -> None:
@@ -92,7 +93,8 @@ def test_a_listen_address_that_is_not_given_may_be_any() -> None:
 )
 def test_what_a_run_has_on_the_proxy_occupies_it(name: str, words: str | None) -> None:
     listed = {"inventory": replace(FOUND, toxics=(replace(SHOWN, name=name),))}
-    assert occupied(WANTED, listed, RUN, 1000.0) == ([] if words is None else [words])
+    told = occupied(WANTED, listed, RUN, 1000.0)
+    assert list(map(str, told)) == ([] if words is None else [words])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_a_stand_in_occupies_the_proxy_whether_it_is_there_or_not(
 ) -> None:
     listed = {name: replace(BARE, name=name)} | ({} if missing else {"inventory": BARE})
     told = occupied(WANTED, listed, RUN, 1000.0)
-    assert [f"{name} in place of inventory for at most 1000 s" in one for one in told] == (
+    assert [f"{name} in place of inventory for at most 1000 s" in one.found for one in told] == (
         [True] if stands_in else []
     )
 
@@ -123,8 +125,8 @@ def test_a_stand_in_occupies_the_proxy_whether_it_is_there_or_not(
 )  # fmt: skip
 def test_an_upstream_must_resolve(upstream: str, resolves: bool) -> None:
     told = unresolvable(Proxy("inventory", upstream))
-    said = f"the upstream {upstream} of inventory cannot be resolved; correct it"
-    assert told == ([] if resolves else [said])
+    found = f"the upstream {upstream} of inventory cannot be resolved"
+    assert told == ([] if resolves else [Trouble(found, do="correct it")])
 
 
 # --- while something is on ------------------------------------------------------------------------

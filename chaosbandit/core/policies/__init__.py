@@ -49,7 +49,7 @@ def register(kind: _AnyPolicy) -> _AnyPolicy:
     module, name = kind.__module__, kind.name
     if name in _ours() and module != f"{__name__}.{name}":
         found = f"{module}.{kind.__qualname__} is called {name!r}, as a policy of chaosbandit is"
-        raise UsageError(f"{found}; give it a name of its own")
+        raise UsageError(found, do="give it a name of its own")
     _registry[name] = kind()
     return kind
 
@@ -67,7 +67,7 @@ def known(name: str) -> bool:
 def policy(name: str) -> Policy:
     """The policy of that name."""
     if not known(name):
-        raise UsageError(f"search.policy: found {name!r}, wanted one of: {', '.join(names())}")
+        raise UsageError(repr(name), wanted=f"one of: {', '.join(names())}", where="search.policy")
     if name in _ours() and name not in _registry:
         importlib.import_module(f"{__name__}.{name}")
     return _registry[name] if name in _registry else _plugin(name)
@@ -97,19 +97,19 @@ def _plugin(name: str) -> Policy:
     said = f"search.policy {name!r}, which {_package(point)} offers as {point.value!r}"
     if others:
         also = ", ".join(_package(other) for other in others)
-        raise UsageError(f"{said}, is offered by {also} as well; uninstall all but one of them")
+        raise UsageError(f"{said}, is offered by {also} as well", do="uninstall all but one")
     remedy = "repair, update or uninstall that package, or choose another policy"
     try:
         found = point.load()
         made = found() if isinstance(found, type) else found
     except Exception as error:  # whatever a stranger's module raises
         why = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{said}, cannot be loaded ({why}); {remedy}") from error
+        raise UsageError(f"{said}, cannot be loaded ({why})", do=remedy) from error
     if not callable(getattr(made, "decide", None)):
-        raise UsageError(f"{said}, has no method `decide(climb, rng)`; {remedy}")
+        raise UsageError(f"{said}, has no method `decide(climb, rng)`", do=remedy)
     own = getattr(made, "name", None)
     if own != name:
-        raise UsageError(f"{said}, has the name {own!r}, wanted {name!r} in both places; {remedy}")
+        raise UsageError(f"name {own!r}", wanted=f"{name!r} in both places", do=remedy, where=said)
     loaded: Policy = made
     return loaded
 

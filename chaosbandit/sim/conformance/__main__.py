@@ -38,7 +38,7 @@ def _named(text: str) -> Policy:
         made: Policy = found() if isinstance(found, type) else found
     except Exception as error:  # whatever a stranger's module raises
         raise UsageError(
-            f"{text}: found {type(error).__name__}: {error}, wanted a policy"
+            f"{type(error).__name__}: {error}", wanted="a policy", where=text
         ) from error
     return made
 
