@@ -84,6 +84,6 @@ def test_a_protected_target_is_refused_whatever_is_said(tmp_path: Path) -> None:
     scenario = scenario_with(tmp_path)
     ended = chaosbandit(tmp_path, "run", scenario, "--yes", environment=DEMO).told(2)
     text = " ".join(ended.err.split())
-    assert "found 127.0.0.1:9200 (traffic.url), protected by `127.0.0.0/8:9200`" in text
+    assert "found ${CB_DEMO_CANARY} (traffic.url), protected by `127.0.0.0/8:9200`" in text
     assert f"in {rules}" in text
     assert "nothing was connected to" in text
