@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -64,13 +63,17 @@ def test_a_wrong_scenario_is_refused(tmp_path: Path) -> None:
     chaosbandit(tmp_path, "plan", scenario, "--campaigns", "0", environment=DEMO).told(2)
 
 
+@pytest.mark.parametrize("simulating", [True, False])
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
-def test_ctrl_c_ends_all_processes_without_a_word(whole_group: bool, tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_processes_without_a_word(
+    whole_group: bool, simulating: bool, tmp_path: Path
+) -> None:
     scenario = scenario_with(tmp_path)
     options = ("--campaigns", "100000")
     with Command(tmp_path, "plan", scenario, *options, environment=DEMO) as command:
         assert soon(lambda: len(workers(tmp_path)) >= 1, 30.0), command.err
-        time.sleep(1.0)  # some are still importing, some simulate
+        if simulating:  # else some are still importing
+            command.until("simulating campaigns: ")
         if whole_group:
             os.killpg(command.process.pid, signal.SIGINT)
         else:
