@@ -914,8 +914,10 @@ def test_a_fault_that_others_disturb_now_and_then_costs_these_exposures(
     simulated.disturbed = lambda severity: ["no toxic"] if next(looks) in disturbed else []
     campaign = run(scenario(), simulated)
     assert exit_of(campaign) == Exit.ANSWERED
-    void = [each.n for each in campaign.exposures if each.validity and not each.validity.valid]
-    assert void == disturbed
+    verdicts_on = [(each.n, each.validity) for each in campaign.exposures]
+    void = [(n, why) for n, why in verdicts_on if why is not None and not why.valid]
+    assert [n for n, _ in void] == disturbed
+    assert all(why.blind for _, why in void)  # found without a look at what the canary answered
 
 
 def test_after_a_removal_that_had_to_cut_connections_nothing_more_is_injected() -> None:
