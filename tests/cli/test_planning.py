@@ -18,11 +18,11 @@ SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").rglob("*.yaml"))
 
 @pytest.mark.parametrize("file", SCENARIOS, ids=lambda path: path.stem)
 def test_ready_scenarios_can_be_planned(file: Path, tmp_path: Path) -> None:
-    plan = ("plan", file, "--campaigns", "20")
+    plan = ("plan", file, "--campaigns", "8")
     ended = chaosbandit(tmp_path, *plan, environment=DEMO, within_s=180.0).told(0)
     assert ended.out.startswith("A run will take about ")
     assert max(map(len, ended.out.splitlines())) <= 100
-    assert "From 20 simulated campaigns (seed 0;" in ended.out
+    assert "From 8 simulated campaigns (seed 0;" in ended.out
 
 
 def test_json_is_the_same_each_time_by_seed(tmp_path: Path) -> None:

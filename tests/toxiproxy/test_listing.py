@@ -164,6 +164,7 @@ def test_what_is_no_listing_has_shown_nothing(reply: bytes) -> None:
         answer(b"404 page not found", "404 Not Found"),
         answer({"error": "toxic not found"}, "404 Not Found"),
         answer(NOT_FOUND, "410 Gone"),
+        answer(GOOD, "203 Non-Authoritative Information"),
         answer(b"{}"),
         answer({"db": GOOD}),
     ],
