@@ -13,9 +13,7 @@ import os
 import socket
 from functools import partial
 
-from chaosbandit.toxiproxy.records import STREAMS, ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
-from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.listening import (
     Address,
     AddressError,
@@ -23,7 +21,9 @@ from chaosbandit.toxiproxy.server.listening import (
     listening_socket,
     split_address,
 )
+from chaosbandit.toxiproxy.server.random_draws import Draws
 from chaosbandit.toxiproxy.server.relay import Connection
+from chaosbandit.toxiproxy.wire_format import STREAMS, ProxyRecord, ToxicRecord
 
 DIAL_TIMEOUT_S = 30.0
 """The real server has no such limit, and lets a hanging upstream block all clients of its proxy."""

@@ -15,9 +15,9 @@ import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
-from chaosbandit.toxiproxy.records import ToxicRecord
-from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.link import Link
+from chaosbandit.toxiproxy.server.random_draws import Draws
+from chaosbandit.toxiproxy.wire_format import ToxicRecord
 
 Chains = Mapping[str, Sequence[ToxicRecord]]
 

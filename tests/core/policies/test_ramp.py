@@ -9,8 +9,8 @@ from numpy.random import default_rng
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.sim.curves import cliff, smooth
-from chaosbandit.sim.trial import scenario_of
+from chaosbandit.sim.response_curves import cliff, smooth
+from chaosbandit.sim.simulated_campaign import scenario_of
 from tests.policy_steps import holds_the_truth, tried
 
 TAU = 0.05
