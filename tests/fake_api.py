@@ -10,6 +10,8 @@ Answer = Callable[[str, str, bytes], Awaitable[bytes | None]]
 """Method, path and body in; the raw bytes of an HTTP answer out, or None to stay silent."""
 
 
+_TURNS = 10  # of the loop, in which connections are taken that were just being accepted
+
 Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -34,13 +36,14 @@ async def serving(converse: Converse) -> AsyncIterator[str]:
         yield f"{host}:{port}"
     finally:
         server.close()
-        await asyncio.sleep(0.02)  # connections that were just being accepted
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
             writer.transport.abort()
-        await asyncio.sleep(0.02)  # transports finish closing before the loop does
+        await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
 
 
 @asynccontextmanager
@@ -54,7 +57,7 @@ async def fake_api(answer: Answer, drip_s: float = 0.0) -> AsyncIterator[str]:
         method, path = head.split()[:2]
         reply = await answer(method.upper(), path, body)
         if reply is None:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
             return
         step = 1 if drip_s else max(1, len(reply))
         for start in range(0, len(reply), step):

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.faults.softening import soft_form
 from chaosbandit.faults.steps import proxy_path, toxic_path
 from chaosbandit.toxiproxy.calls import Calls, Reply
+from tests.waiting import wait_for
 
 DOSE_S = 5.0
 HARSHER_S = 6.0
@@ -24,6 +26,8 @@ ORIGINAL = "inventory"
 class OperatorPath:
     """Clients connect to `listen`, where the proxy `inventory` leads to an echo service."""
 
+    dose_s: ClassVar[float] = DOSE_S
+
     url: str
     listen: str
     upstream: str
@@ -32,7 +36,7 @@ class OperatorPath:
         """A latency toxic on the operator's proxy."""
         expires = int(time.time() + expires_in_s)
         name = written(Kind.TOXIC, run, expires, n=n)
-        dose = {"latency": int(DOSE_S * 1000), "jitter": 0}
+        dose = {"latency": int(self.dose_s * 1000), "jitter": 0}
         return Fault(
             run=run,
             server=self.url,
@@ -48,7 +52,7 @@ class OperatorPath:
         """The status of one API call."""
         return self._reply(method, path, body).status
 
-    def show(self, name: str = ORIGINAL) -> dict[str, object]:
+    def show(self, name: str = ORIGINAL) -> dict[str, Any]:
         """A proxy as the server shows it; empty where there is none."""
         reply = self._reply("GET", proxy_path(name))
         return reply.record() if reply.status == 200 else {}
@@ -56,6 +60,10 @@ class OperatorPath:
     def names(self) -> list[str]:
         """The names of all proxies."""
         return sorted(self._reply("GET", "/proxies").record())
+
+    def toxics(self, name: str = ORIGINAL) -> list[str]:
+        """The names of the toxics on a proxy."""
+        return [toxic["name"] for toxic in self.show(name).get("toxics", ())]
 
     def _reply(self, method: str, path: str, body: object = None) -> Reply:
         with contextlib.closing(Calls(self.url)) as calls:
@@ -68,6 +76,17 @@ class OperatorPath:
             assert status in (200, 201, 204), f"{step}: {status}"
             if step == until:
                 return
+
+    def add(self, toxic: Toxic, proxy: str) -> int:
+        """Put a toxic on a proxy; the status."""
+        body = {
+            "name": toxic.name,
+            "type": toxic.type,
+            "stream": toxic.stream,
+            "toxicity": toxic.toxicity,
+            "attributes": dict(toxic.attributes),
+        }
+        return self.call("POST", f"{proxy_path(proxy)}/toxics", body)
 
     def connect(self) -> socket.socket:
         """A connection through the path."""
@@ -96,9 +115,7 @@ class OperatorPath:
     def wait_until_normal(self, within_s: float = 20.0) -> float:
         """How long it took until the path echoes fast again, as a client sees it."""
         started_s = time.monotonic()
-        while self.echo_s() is None:
-            assert time.monotonic() < started_s + within_s, f"still not normal: {self.names()}"
-            time.sleep(0.0005)
+        wait_for(lambda: self.echo_s() is not None, within_s, every_s=0.0005, told=self.names)
         return time.monotonic() - started_s
 
 
@@ -108,14 +125,13 @@ def injection(path: OperatorPath, fault: Fault) -> list[tuple[str, Callable[[], 
     A path of our own is opened before and stands after it.
     """
     toxic = fault.toxics[0]
-    dose = {"name": toxic.name, "type": toxic.type, "attributes": dict(toxic.attributes)}
     place = {"name": fault.proxy, "listen": fault.listen, "upstream": fault.upstream}
     ours = toxic_path(fault.proxy, toxic.name)
     harsher = {"latency": int(HARSHER_S * 1000)}
     opened = [("opened", lambda: path.call("POST", "/proxies", place))] if fault.owned else []
     return [
         *opened,
-        ("added", lambda: path.call("POST", f"{proxy_path(fault.proxy)}/toxics", dose)),
+        ("added", lambda: max(path.add(toxic, fault.proxy) for toxic in fault.toxics)),
         ("updated", lambda: path.call("POST", ours, {"attributes": harsher})),
         ("softened", lambda: path.call("POST", ours, {"attributes": soft_form(toxic)})),
         ("deleted", lambda: path.call("DELETE", ours)),

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 from redis import Redis
 
 from tests.real_parts import PACKAGES, PARTS, Part, missing, needs, nginx, program, redis
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 10.0
@@ -117,10 +117,7 @@ def test_a_part_dies_with_the_process_that_started_it() -> None:
             assert parent.stdout is not None
             pid = int(parent.stdout.readline())
             parent.kill()
-        give_up_s = time.monotonic() + PATIENCE_S
-        while _lives(pid) and time.monotonic() < give_up_s:
-            time.sleep(0.02)
-        assert not _lives(pid)
+        wait_for(lambda: not _lives(pid), PATIENCE_S)
 
 
 @pytest.mark.e2e

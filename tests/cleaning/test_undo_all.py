@@ -25,6 +25,7 @@ from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy import cut_and_reopen
 from tests.cleaning.lossy_api import Fate, relay
 from tests.cleaning.operators import ORIGINAL, OperatorPath, free_port, own_path, silent_server
+from tests.waiting import wait_for
 
 
 def sweep(
@@ -112,8 +113,7 @@ def test_fault_that_goes_after_its_bypass_is_an_alarm_still(
         path.inject(fault)
 
         def mend() -> None:
-            while not Web.posted:
-                time.sleep(0.01)
+            wait_for(lambda: Web.posted)
             api.decide = lambda *_: Fate.PASSED
 
         mending = threading.Thread(target=mend)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -69,8 +68,8 @@ def test_ctrl_c_ends_all_processes_without_a_word(whole_group: bool, tmp_path: P
     scenario = scenario_with(tmp_path)
     options = ("--campaigns", "100000")
     with Command(tmp_path, "plan", scenario, *options, environment=DEMO) as command:
-        assert soon(lambda: len(workers(tmp_path)) >= 1, 30.0), command.err
-        time.sleep(1.0)  # some are still importing, some simulate
+        command.until("simulating campaigns: ")
+        assert workers(tmp_path)
         if whole_group:
             os.killpg(command.process.pid, signal.SIGINT)
         else:

@@ -194,6 +194,10 @@ def test_routes_and_phases_of_an_exposure_are_told_apart() -> None:
 def test_samples_sent_too_late_are_charged_and_otherwise_left_out() -> None:
     before = opened(start(), 3, Purpose.HELD)
     late = Observed(Phase.MEASURE, 0, (sample(1, bad=True, lag_s=0.2),))
+    at_the_bound = replace(sample(1), intended_s=0.0, started_s=before.scenario.lag_bound_s)
+    punctual = fold(before, Observed(Phase.MEASURE, 0, (at_the_bound,))).current
+    assert punctual is not None
+    assert (punctual.late, punctual.samples) == (0, 1)
     campaign = fold(before, late)
     assert campaign.current is not None
     assert (campaign.current.late, campaign.current.samples) == (1, 0)

@@ -7,6 +7,7 @@ import pytest
 
 from chaosbandit.core import claims
 from chaosbandit.core.campaign import Arm, Campaign, apply
+from chaosbandit.core.confirmation import stood_s
 from chaosbandit.core.events import ExposureStarted, Observed
 from chaosbandit.core.model import (
     Bracket,
@@ -196,6 +197,15 @@ def test_a_gate_passes_only_once_what_held_has_stood(hold_s: float, gate: GateOu
     """The newest of 420 samples at 50/s was sent 8.38 s after the first."""
     asked = scenario(over=ARMS, search=Search(hold_s=hold_s), require={"slow": 0.1})
     assert claims.gate(only(bracketed(asked))) is gate
+
+
+def test_a_gate_passes_at_the_very_end_of_the_hold() -> None:
+    asked = scenario(over=ARMS, require={"slow": 0.1})
+    held, _, _ = only(bracketed(asked)).claimed
+    assert held is not None
+    stood = stood_s(only(bracketed(asked)), held)
+    exactly = replace(asked, search=replace(asked.search, hold_s=stood))
+    assert claims.gate(only(bracketed(exactly))) is PASSED
 
 
 def test_a_gate_fails_without_any_hold() -> None:

@@ -96,6 +96,11 @@ def test_a_gate_that_is_certified_to_fail_fails_whatever_ended_the_run(cause: Ca
     assert ending(gated(FAILED), cause).exit_code == Exit.GATE_FAILED
 
 
+def test_a_failed_gate_is_an_answer_too() -> None:
+    assert ending(gated(FAILED), Cause.BRACKETED).answered
+    assert not ending(gated(FAILED), Cause.BUDGET).answered
+
+
 def test_an_interrupt_and_leftovers_outrank_it() -> None:
     assert ending(gated(FAILED), Cause.INTERRUPTED).exit_code == Exit.SIGINT
     assert ending(gated(FAILED), Cause.TERMINATED).exit_code == Exit.SIGTERM

@@ -7,6 +7,7 @@ import pytest
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign, Tally, apply
 from chaosbandit.core.climb import Climb
+from chaosbandit.core.events import BlockRaised
 from chaosbandit.core.growing_sequence import Series
 from chaosbandit.core.guardrail import Admitted, Refused, admit
 from chaosbandit.core.model import Cause, Expose, Outcome, Purpose, Route, Sample
@@ -262,3 +263,24 @@ def test_blocks_put_the_limit_of_bad_ones_in_a_row_off() -> None:
     bad = [sample(seq, bad=True) for seq in range(8)]
     assert guardrail.check(climbing(asked), bad[:7], 0) is None
     assert guardrail.check(climbing(asked), bad, 0) is not None
+
+
+def test_the_blocks_are_those_of_the_evidence_as_it_is_weighed_now() -> None:
+    asked = scenario(guardrails=Guardrails(abort_if_bad_in_a_row=3))
+    raised = only(apply(campaign(asked), BlockRaised(8, 2, 0.0)))
+    bad = [sample(seq, bad=True) for seq in range(8)]
+    assert guardrail.check(raised, bad[:7], 0) is None
+    assert guardrail.check(raised, bad, 0) is not None
+
+
+def test_short_blocks_leave_the_limit_as_it_was_asked() -> None:
+    asked = scenario(guardrails=Guardrails(abort_if_bad_in_a_row=3), search=Search(block=2))
+    bad = [sample(seq, bad=True) for seq in range(3)]
+    assert guardrail.check(climbing(asked), bad[:2], 0) is None
+    assert guardrail.check(climbing(asked), bad, 0) is not None
+
+
+def test_one_missed_slo_makes_a_request_bad() -> None:
+    asked = scenario(AVAILABILITY, LATENCY, guardrails=Guardrails(abort_if_bad_in_a_row=3))
+    slow = [replace(sample(seq), bad=(False, True)) for seq in range(3)]
+    assert guardrail.check(climbing(asked), slow, 0) is not None

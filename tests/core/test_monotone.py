@@ -68,6 +68,13 @@ def test_what_is_certified_needs_no_own_proof() -> None:
     assert not_monotone(arms((300, 0), (3, 1), (1200, 0)), [TAU], broke=1) == [(1, 2)]
 
 
+def test_longer_ladders_ask_for_more() -> None:
+    """Each arm is one more chance to err: what suffices for two of them is little among many."""
+    pair = arms((6, 3), (900, 0))
+    assert not_monotone(pair, [TAU]) == [(0, 1)]
+    assert not_monotone([*pair, *[UNSEEN] * 400], [TAU]) == []
+
+
 def test_blocks_ask_for_more() -> None:
     counts = [(40, 20), (1500, 0)]
     assert not_monotone(arms(*counts), [TAU]) == [(0, 1)]

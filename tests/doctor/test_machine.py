@@ -99,8 +99,9 @@ def test_a_full_disk_and_a_slow_one_warn(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_disk_that_hangs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs_s = 0.5
     monkeypatch.setattr(machine, "DISK_S", 0.2)
-    monkeypatch.setattr(machine, "folder", lambda check, directory: time.sleep(1.0))
+    monkeypatch.setattr(machine, "folder", lambda check, directory: time.sleep(hangs_s))
     monkeypatch.setattr(machine, "versions", lambda: ok("versions", "not looked at"))
     for busy, level in ((False, "fail"), (True, "warn")):
         monkeypatch.setattr(machine, "is_busy", partial(bool, busy))

@@ -1,6 +1,7 @@
 """A run killed at a fault point leaves nothing, on both servers and in both topologies.
 
-The points come from instrumentation, see `tests/faultpoints`. Here some of every kind are struck;
+The points come from instrumentation, see `tests/faultpoints`. Here some of every kind are struck,
+each server and each topology once with every change, and crosswise in the matrix;
 `benchmarks/left_behind.py --points --random 200` strikes the first of every site, and more.
 """
 
@@ -10,14 +11,19 @@ import pytest
 
 from tests.faultpoints.combinations import combinations, strikes
 from tests.faultpoints.worlds import WATCHED_S, WITHIN_S
+from tests.tiers import first_alone
 
 pytestmark = pytest.mark.e2e
 
 SITES = 20
 
 
-def test_a_run_killed_at_any_point_leaves_nothing() -> None:
-    wanted = combinations()
+CROSSWISE = (("real edge", "embedded canary"),), (("embedded edge", "real canary"),)
+
+
+@pytest.mark.parametrize("pairs", first_alone(CROSSWISE), ids=" and ".join)
+def test_a_run_killed_at_any_point_leaves_nothing(pairs: tuple[str, ...]) -> None:
+    wanted = [each for each in combinations() if " ".join(each) in pairs]
     found = strikes(wanted, ["--sample", str(SITES)], tell=print, at_once=len(wanted))
     for pair in wanted:
         kinds = [strike.point.kind for strike in found if strike.world == " ".join(pair)]

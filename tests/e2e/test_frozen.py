@@ -64,6 +64,7 @@ def test_a_server_that_comes_back_empty_is_exit_6_and_the_printed_command_mends_
     assert trial.kept, f"{trial}\n{trial.ended.err}{trial.ended.out}"
 
 
+@pytest.mark.matrix  # `undo` alone does the same with every change, toxiproxy/test_undo_freeze
 def test_users_are_well_at_once_after_our_own_removal() -> None:
     """While others give up on the path, softening freezes one time in fifteen or so."""
     for removed in removals(1):

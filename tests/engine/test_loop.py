@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -905,14 +906,18 @@ def test_a_fault_that_others_disturb_is_never_evidence_and_twice_ends_the_run() 
     assert stopped(campaign).clean
 
 
-def test_a_fault_that_others_disturb_once_costs_one_exposure() -> None:
-    simulated = world(cliff(0.2))
-    found = iter([[], ["proxy inventory carries no toxic"]])
-    simulated.disturbed = lambda severity: next(found, [])
+@pytest.mark.parametrize("disturbed", [[2], [1, 3, 5]])
+def test_a_fault_that_others_disturb_now_and_then_costs_these_exposures(
+    disturbed: list[int],
+) -> None:
+    simulated, looks = world(cliff(0.2)), count(1)
+    simulated.disturbed = lambda severity: ["no toxic"] if next(looks) in disturbed else []
     campaign = run(scenario(), simulated)
     assert exit_of(campaign) == Exit.ANSWERED
-    void = [each.n for each in campaign.exposures if each.validity and not each.validity.valid]
-    assert void == [2]
+    verdicts_on = [(each.n, each.validity) for each in campaign.exposures]
+    void = [(n, why) for n, why in verdicts_on if why is not None and not why.valid]
+    assert [n for n, _ in void] == disturbed
+    assert all(why.blind for _, why in void)  # found without a look at what the canary answered
 
 
 def test_after_a_removal_that_had_to_cut_connections_nothing_more_is_injected() -> None:

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from chaosbandit.core.campaign import Arm, Campaign
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import BlockRaised, Decided, ExposureStarted, Observed
-from chaosbandit.core.model import Decision, Expose, Outcome, Phase, Purpose, Route, Stop
+from chaosbandit.core.model import Decision, Expose, Outcome, Phase, Purpose, Route, Sample, Stop
 from chaosbandit.core.scenario import Guardrails, Scenario, Timing
 from chaosbandit.engine.recorder import Recorder
 from chaosbandit.engine.sample_order import Mix
@@ -174,6 +174,31 @@ def test_enough_bad_samples_end_a_batch(purpose: Purpose) -> None:
     assert script.slot() is END
 
 
+def sent_late(seq: int, lag_s: float, bad: bool = False) -> Sample:
+    return replace(sample(seq, bad=bad), intended_s=0.0, started_s=lag_s)
+
+
+def test_another_sample_takes_the_place_of_one_that_we_sent_too_late() -> None:
+    script, bound_s = Script(asked(), [expose(3)]), asked().lag_bound_s
+    assert script.slots(4) == [SENT] * 3 + [SKIP]
+    script.sending.receive(sent_late(1, bound_s))
+    script.sending.receive(sent_late(2, 1.001 * bound_s))
+    script.back(3)
+    assert script.slots(2) == [SENT, SKIP]
+    current = script.campaign.current
+    assert current is not None
+    assert (current.late, current.samples) == (1, 2)
+
+
+def test_what_we_sent_too_late_ends_no_batch() -> None:
+    script = Script(asked(), [expose(50, ends=1)])
+    script.slots(2)
+    script.sending.receive(sent_late(1, 2.0 * asked().lag_bound_s, bad=True))
+    assert script.slot() is SENT
+    script.back(2, bad=[2])
+    assert script.slot() is SKIP
+
+
 def test_bad_samples_do_not_end_a_batch_that_certifies_held() -> None:
     script = Script(asked(), [expose(50, Purpose.HELD)])
     script.slots(6)
@@ -186,6 +211,23 @@ def test_a_closed_certificate_ends_a_batch() -> None:
     assert script.slots(3) == [SENT] * 3
     script.back(1, 2, 3, bad=[1, 2, 3])  # three times log(0.03 / 0.01) is above log 20
     assert script.slot() is END
+
+
+def test_what_comes_after_the_closing_sample_does_not_open_a_batch_again() -> None:
+    script = Script(asked(), [expose(50, Purpose.BROKE)])
+    script.slots(5)
+    script.back(1, 2, 3, 4, bad=[1, 2, 3])
+    assert script.slot() is SKIP
+    script.back(5)
+    assert script.slot() is END
+
+
+def test_an_arm_that_is_certified_to_hold_gets_no_more_of_its_batch() -> None:
+    script = Script(asked(), [expose(5000, Purpose.HELD)])
+    while script.slot() is SENT:
+        script.back(script.seq)
+    assert script.sending.climb.certificate.held_arm == 3
+    assert len(script.learnt()) < 500
 
 
 def test_evidence_leaves_in_order_of_sending() -> None:
@@ -261,6 +303,23 @@ def test_bad_samples_in_a_row_stop_the_sending() -> None:
     assert script.slot() is END
 
 
+def test_what_has_stopped_the_sending_is_not_taken_back_by_a_good_answer() -> None:
+    script = Script(asked(Guardrails(abort_if_bad_in_a_row=3)), [expose(50, Purpose.HELD)])
+    script.slots(4)
+    script.back(1, 2, 3, 4, bad=[1, 2, 3])
+    assert script.sending.halted is not None
+    assert script.slot() is END
+
+
+def test_an_arm_that_was_risky_earns_its_pipeline_by_its_next_batch() -> None:
+    limits = Guardrails(max_unresolved=3, max_exposure_s=60.0)
+    script = Script(asked(limits), [expose(1500, arm=0), expose(50, arm=0)], safe=False)
+    for _ in range(1500):
+        assert script.slot() is SENT
+        script.back(script.seq)
+    assert script.slots(10) == [SENT] * 10
+
+
 def test_at_a_risky_arm_few_requests_are_unresolved() -> None:
     risky = Script(asked(Guardrails(max_unresolved=3)), [expose(50)], safe=False)
     assert risky.slots(6) == [SENT] * 3 + [SKIP] * 3
@@ -309,6 +368,16 @@ def test_a_held_block_begins_only_where_it_can_end(purpose: Purpose, block: int,
             script.back(number)
     assert script.slot() is END
     assert len(script.learnt()) == most
+
+
+@pytest.mark.parametrize(("pause_s", "sent"), [(0.109375, SENT), (0.125, END)])
+def test_a_held_block_may_end_with_the_exposure(pause_s: float, sent: Route | Signal) -> None:
+    limits = Guardrails(max_exposure_s=1.0)
+    script = Script(asked(limits), [expose(500, Purpose.HELD)], block=25)
+    for number in range(1, 26):
+        assert script.slot(1 / 64) is SENT
+        script.back(number)
+    assert script.slot(pause_s) is sent  # 0.5 s are left for 25 requests, or less
 
 
 @pytest.mark.parametrize("route", [Route.CANARY, Route.CONTROL])

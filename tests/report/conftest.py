@@ -338,6 +338,14 @@ def _too_soon(story: Story) -> Story:
     return story.expose(0.205, Purpose.BROKE, 0, 12, error=True).stop("closed", Cause.BRACKETED)
 
 
+def _once_too_soon(story: Story) -> Story:
+    """A few early failures among those that the dose explains."""
+    story.start().steady().expose(0.19, Purpose.HELD, 80).inject(0.205, Purpose.BROKE, 12)
+    story.send(Phase.MEASURE, Route.CANARY, 0, 6, 0.205, error=True)
+    story.send(Phase.MEASURE, Route.CANARY, 0, 6, 0.205)
+    return story.end(0.205).stop("closed", Cause.BRACKETED)
+
+
 def _held(story: Story) -> Story:
     """A hold in progress: the arm has stood for a part of what is asked."""
     story.start().steady().expose(0.1, Purpose.HELD, 80).inject(0.19, Purpose.HELD, 80)
@@ -408,6 +416,7 @@ STORIES: dict[str, tuple[Callable[[Story], Story], Callable[[], Story]]] = {
     "dead": (_dead, Story),
     "slow recovery": (_slow_recovery, Story),
     "too soon": (_too_soon, Story),
+    "half of it too soon": (_once_too_soon, Story),
     "holding": (_held, lambda: Story(hold_s=15.0)),
     "stood too short": (_answered, lambda: Story(hold_s=15.0)),
     "gate inside": (_gate_inside, Story),

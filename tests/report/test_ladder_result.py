@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,3 +68,21 @@ def test_a_gate_needs_the_hold(tell: Tell) -> None:
     assert passed is not None
     assert short is not None
     assert (passed.outcome, short.outcome) == (GateOutcome.PASSED, GateOutcome.UNDECIDED)
+    assert passed.why == "passed"
+    assert short.why.startswith("UNDECIDED, 192 ms stood only 1.9 s of the 15 s asked; ")
+
+
+def test_a_gate_at_what_held_for_too_short_a_time_waits_for_the_hold_too(tell: Tell) -> None:
+    campaign = tell("stood too short").campaign
+    held = first(tell, "stood too short").bracket.held
+    assert held is not None
+    scenario = replace(campaign.scenario, require={campaign.scenario.ladder.name: held})
+    gate = result_of(replace(campaign, scenario=scenario)).ladders[0].gate
+    assert gate is not None
+    assert gate.why.startswith("UNDECIDED, 192 ms stood only 1.9 s")
+
+
+def test_a_gate_inside_of_the_bracket_is_certified_neither_way(tell: Tell) -> None:
+    gate = first(tell, "gate inside").gate
+    assert gate is not None
+    assert gate.why == "UNDECIDED, 150 ms is certified neither to hold nor to break"

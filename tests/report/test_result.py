@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,23 @@ def test_lost_requests_are_spent(tell: Tell) -> None:
     availability, latency = result.budgets
     assert result.lost == 4
     assert (availability.spent, latency.spent) == (4, 6)
+
+
+def test_what_the_control_failed_too_explains_as_much_of_all_that_was_sent(tell: Tell) -> None:
+    """Its share of bad ones, 8 of 50, and what was lost counts as sent."""
+    result = result_of(replace(tell("dead").campaign, lost=10))
+    sent = next(each.sent for each in result.requests if each.route is Route.CANARY)
+    availability = result.budgets[0]
+    explained = (sent + 10) * 8 / 50
+    assert availability.excess_over_control == pytest.approx(availability.spent - explained)
+
+
+def test_what_was_recorded_at_the_end_is_told(tell: Tell) -> None:
+    campaign = tell("answered").campaign
+    assert campaign.stopped is not None
+    stopped = replace(campaign.stopped, exit_code=5, clean=False)
+    result = result_of(replace(campaign, stopped=stopped))
+    assert (result.exit_code, result.clean) == (5, Cleanliness.REMOVED)
 
 
 def test_arms_carry_verdicts_and_numbers(tell: Tell) -> None:

@@ -43,6 +43,10 @@ def test_what_a_run_should_make_one_wary_of(tell: Tell, story: str, line: str) -
     assert found.startswith(line)
 
 
+def test_no_more_early_failures_than_late_ones_are_no_matter(tell: Tell) -> None:
+    assert cautions(tell("half of it too soon").campaign) == ()
+
+
 def test_a_declared_block_is_told_with_its_price(tell: Tell) -> None:
     campaign = tell("clumps").campaign
     declared = replace(campaign.scenario, search=replace(campaign.scenario.search, block=24))

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +18,15 @@ from chaosbandit.faults.fault import Fault
 from chaosbandit.safety import watchdog_link
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
+from chaosbandit.safety.watchdog_fault import BYPASS_AFTER_S
 from chaosbandit.toxiproxy.lease import Claim
 from chaosbandit.toxiproxy.undo import Late
 from tests.safety.watched_path import ORIGINAL, WatchedPath, lonely, nowhere, watched_path
 from tests.servers import running_server
+from tests.waiting import stays, until, wait_for, wait_to_be_killed
+
+TTL_S = 1.0
+SENT_S = 0.1  # until what a thread says to a watchdog is on its way, which nothing shows
 
 UNCLEAN = CleanupError("it may be there", do="run `clean`, or by hand", commands=["a", "b"])
 
@@ -56,13 +61,6 @@ def has_ended(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return state == "Z"
-
-
-def wait_for(condition: Callable[[], object], within_s: float = 15.0) -> None:
-    give_up_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -148,10 +146,12 @@ def test_whether_a_call_is_on_the_wire_reaches_the_watchdog(
             return guard.watchdog_pid()
 
     pid = asyncio.run(run()) or 0
-    time.sleep(1.5)
-    assert is_running(pid) != rests
-    assert written(ledger) == ([] if rests else [fault.name])
-    if not rests:
+    if rests:
+        wait_for(lambda: not is_running(pid))
+        assert written(ledger) == []
+    else:
+        assert stays(lambda: is_running(pid), 1.5)
+        assert written(ledger) == [fault.name]
         os.kill(pid, signal.SIGKILL)  # it would look for a minute
         wait_for(lambda: not is_running(pid))
 
@@ -280,10 +280,9 @@ def test_bypass_is_used_once_and_told_of_beside_what_is_left_to_do(
     assert goes_on in told.found
     assert told.found.endswith(f"its log is {ledger.directory / 'watchdog.log'}")
     assert found.exit_code == 7
-    time.sleep(5.0)  # by now it would have used the bypass, too
-    assert is_running(pid)
+    once = f"{fault.name}\n"  # the watchdog would use it after some seconds, too
+    assert stays(lambda: is_running(pid) and used.read_text() == once, BYPASS_AFTER_S + 1.0)
     os.kill(pid, signal.SIGKILL)
-    assert used.read_text() == f"{fault.name}\n"
 
 
 def test_interruption_does_not_hide_a_failed_clean_up_while_the_bypass_works(
@@ -370,12 +369,11 @@ def test_stuck_event_loop_is_noticed_and_a_working_one_left_alone(
     fault = path.fault()
 
     async def run() -> None:
-        async with RunGuard("run001", ledger, ttl_s=1.0) as guard:
+        async with RunGuard("run001", ledger, ttl_s=TTL_S) as guard:
             await guard.arm(fault)
             path.inject(fault)
             guard.resting(fault, True)
-            await asyncio.sleep(4.0)
-            assert path.toxics() == [fault.name]
+            assert await asyncio.to_thread(stays, lambda: path.toxics() == [fault.name], 3 * TTL_S)
             wait_for(path.is_normal)  # stuck: nothing else runs in this loop
             assert guard.alive()
             await guard.strike(fault)
@@ -477,7 +475,7 @@ def test_saying_whether_a_call_is_on_the_wire_never_waits(ledger: FaultLedger) -
             first = guard.watchdog_pid()
             with stopped(first):
                 arming = asyncio.ensure_future(guard.arm(lonely(2)))
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(SENT_S)
                 began_s = time.monotonic()
                 for n in range(1000):  # more than fit
                     guard.resting(lonely(), n % 2 == 0)
@@ -602,15 +600,9 @@ async def _fork_a_worker_and_wait(
         worker = os.fork()
         if worker == 0:
             os.close(tell)
-            _wait_for_the_end()
+            wait_to_be_killed()
         os.write(tell, f"{worker} {guard.watchdog_pid()}\n".encode())
-        _wait_for_the_end()
-
-
-def _wait_for_the_end() -> None:
-    """Outlast the test, which kills whoever is in here."""
-    time.sleep(120)
-    os._exit(1)
+        wait_to_be_killed()
 
 
 @pytest.mark.parametrize("dosed", [False, True])
@@ -628,10 +620,14 @@ def test_only_a_path_without_a_dose_may_outlive_its_name(
             if dosed:
                 path.inject(fault)
             guard.resting(fault, True)
-            await asyncio.sleep(4.0)
+            if dosed:
+                await until(lambda: path.toxics(fault.proxy) == [])
+            else:
+                late_s = fault.expires_epoch_s + 1.0
+                await until(lambda: time.time() > late_s)
             assert path.names() == sorted([ORIGINAL, fault.proxy])
             left = path.toxics(fault.proxy)
-            assert ledger.entries().entries == () if dosed else written(ledger)
+            await until(lambda: bool(written(ledger)) != dosed)
             path.call("DELETE", f"/proxies/{fault.proxy}")
             await guard.strike(fault)
             return left

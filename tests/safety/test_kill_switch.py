@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ def ask_server(status: str, body: str = "", *, look_s: float = 1.0) -> tuple[str
             assert head.startswith(b"GET /freeze HTTP/1.1")
             asked += 1
             if status == "silent":
-                await asyncio.sleep(30)
+                await asyncio.Event().wait()
             elif status == "garbage":
                 writer.write(b"\x00\x01 garbage\r\n\r\n")
             else:
@@ -150,25 +149,27 @@ def test_one_place_that_hangs_does_not_hide_another(tmp_path: Path) -> None:
     assert "says freeze" in (asyncio.run(look()) or "")
 
 
-def within(work: Callable[[Freeze], Awaitable[str]], path: Path) -> str:
-    async def whole() -> str:
-        async with Freeze([str(path)], period_s=0.05) as freeze, asyncio.timeout(10):
-            return await work(freeze)
-
-    return asyncio.run(whole())
-
-
 def test_waiting_ends_when_it_is_pulled(tmp_path: Path) -> None:
-    path = tmp_path / "freeze"
+    path, looks = tmp_path / "freeze", 0
 
-    async def pull_after_some_looks(freeze: Freeze) -> str:
-        waiting = asyncio.ensure_future(freeze.wait())
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
-        path.write_text("now")
-        return await waiting
+    async def pull_after_some_looks(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        nonlocal looks
+        while await reader.readuntil(b"\r\n\r\n"):
+            looks += 1
+            if looks == 3:
+                path.write_text("now")
+            writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
 
-    assert within(pull_after_some_looks, path).endswith("says freeze: now")
+    async def whole() -> str:
+        async with serving(pull_after_some_looks) as address, asyncio.timeout(10):
+            places = [f"http://{address}/freeze", str(path)]
+            async with Freeze(places, period_s=0.05) as freeze:
+                return await freeze.wait()
+
+    assert asyncio.run(whole()).endswith("says freeze: now")
+    assert 3 <= looks <= 4
 
 
 def test_each_user_and_each_machine_has_a_switch(tmp_path: Path) -> None:

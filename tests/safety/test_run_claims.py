@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.errors import TargetError
+from chaosbandit.safety import lock_files
 from chaosbandit.safety.lock_files import locked, unlock
+from chaosbandit.safety.owned_files import open_ours
 from chaosbandit.safety.run_claims import RunLocks
 from chaosbandit.toxiproxy.lease import Claim
+from tests.waiting import wait_to_be_killed
 
 CLAIM = Claim("http://127.0.0.1:8474", "127.0.0.1:9200", "127.0.0.1:9101", 4_000_000_000)
 
@@ -130,6 +133,26 @@ def test_of_many_at_once_exactly_one_has_it(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_a_file_that_its_former_owner_removes_meanwhile_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two runs hold locks on two files of one name."""
+    path = tmp_path / "claim"
+
+    def opened_too_early(path: Path, flags: int) -> int:
+        monkeypatch.undo()
+        found = open_ours(path, flags)
+        path.unlink()
+        return found
+
+    monkeypatch.setattr(lock_files, "open_ours", opened_too_early)
+    file = locked(path)
+    with pytest.raises(BlockingIOError):
+        locked(path, 0.0)
+    unlock(file, path)
+    assert files(tmp_path) == []
+
+
 def test_claim_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     ready, tell = os.pipe()
     holder = os.fork()
@@ -137,8 +160,7 @@ def test_claim_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
         held = RunLocks(tmp_path, "run001")
         held.take(CLAIM)
         os.write(tell, b"x")
-        time.sleep(120)
-        os._exit(1)
+        wait_to_be_killed()
     assert os.read(ready, 1) == b"x"
     for end in (ready, tell):
         os.close(end)
@@ -166,8 +188,7 @@ def test_forked_worker_neither_keeps_nor_removes_a_claim(tmp_path: Path) -> None
     assert len(files(tmp_path)) == 2
     worker = os.fork()
     if worker == 0:
-        time.sleep(120)
-        os._exit(1)
+        wait_to_be_killed()
     try:
         mine.release()
         other = RunLocks(tmp_path, "run002")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from tests.safety.watched_path import (
     nowhere,
     watched_path,
 )
+from tests.waiting import stays, wait_for
 
 _TESTS = Path(__file__).parent.parent
 
@@ -111,13 +113,6 @@ def written(ledger: Path) -> list[str]:
     return [entry.fault.name for entry in FaultLedger(ledger).entries().entries]
 
 
-def wait_for(condition: Any, within_s: float = 20.0) -> None:
-    give_up_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
-
-
 # --- the run's end --------------------------------------------------------------------------------
 
 
@@ -181,7 +176,7 @@ def test_stopped_run_loses_its_fault_after_the_ttl_and_again_at_its_end(
         path.inject(victim.fault(path))  # what the run may do when it wakes up
         assert path.echo_s() is None
         victim.process.send_signal(signal.SIGCONT)
-        time.sleep(0.6)
+        assert stays(lambda: victim.process.poll() is None, 0.6)
         victim.kill()
         assert ended_within(victim.watchdog_pid)
     assert path.is_normal()
@@ -208,7 +203,6 @@ def test_fault_is_undone_at_its_expiry_without_a_cut_though_the_run_lives(
 ) -> None:
     with running_victim(path, tmp_path, "dosed", expires_in_s=4.0) as victim:
         with path.connect() as client:
-            time.sleep(1.0)
             client.sendall(b"x")
             assert path.toxics() == [victim.fault_name]
             wait_for(lambda: path.toxics() == [])
@@ -228,7 +222,6 @@ def test_signals_do_not_end_the_watchdog(
         os.kill(victim.watchdog_pid, number)
         assert not ended_within(victim.watchdog_pid, 0.3)
         os.killpg(victim.process.pid, number)  # as a terminal does; the victim dies of it or not
-        time.sleep(0.1)
         victim.kill()
         assert ended_within(victim.watchdog_pid)
     assert path.is_normal()
@@ -249,8 +242,7 @@ def test_operators_proxy_that_somebody_deleted_stays_deleted(
 def test_late_call_of_the_dead_run_is_undone_too(path: WatchedPath, tmp_path: Path) -> None:
     with running_victim(path, tmp_path, "armed", "calling") as victim:
         victim.kill()
-        for after_s in (0.1, 4.0):
-            time.sleep(after_s)
+        for _ in range(2):
             path.inject(victim.fault(path))
             path.wait_until_normal()
             wait_for(path.is_normal)
@@ -406,10 +398,10 @@ def test_run_is_heard_and_answered_while_its_faults_are_being_undone(tmp_path: P
         ours.sendall(arm_line(first, ledger))
         assert heard(ours) == {"ack": first.name}
         listener.settimeout(10.0)
-        for _ in range(2):  # it keeps two open
-            client, _ = listener.accept()
+        clients = [listener.accept()[0] for _ in range(2)]  # it keeps two open
+        assert select.select(clients, [], [], 10.0)[0]  # it undoes now, 0.5 s a call here
+        for client in clients:
             client.detach()
-        time.sleep(0.5)  # it undoes now, which takes it 0.5 s a call here
         for other in others:
             ours.sendall(arm_line(other, ledger))
             assert heard(ours) == {"ack": other.name}
@@ -480,23 +472,22 @@ def test_what_the_run_saw_gone_is_looked_at_until_its_late_call_is_due(
         ours.sendall(arm_line(fault, ledger))
         assert heard(ours) == {"ack": fault.name}
         content = {"fault": fault_to_json(fault), "ledger": str(ledger.path(fault.name))}
-        ours.sendall(line("late", **content, for_s=3.0, closes=False))
+        ours.sendall(line("late", **content, for_s=2.0, closes=False))
         assert heard(ours) == {"ack": fault.name}
         began_s = time.monotonic()
         if leaves:
             ours.shutdown(socket.SHUT_WR)
-        time.sleep(1.0)
+        assert stays(lambda: written(tmp_path) == [fault.name], 0.5)
         path.inject(fault)
         wait_for(lambda: path.toxics() == [], 2.0)
         assert written(tmp_path) == [fault.name]
         wait_for(lambda: not written(tmp_path))
-        assert time.monotonic() - began_s > 2.9
+        assert time.monotonic() - began_s > 1.9
         client.sendall(b"x")
         assert client.recv(1) == b"x"
         if not leaves:
             path.inject(fault)  # nobody has said that it is armed
-            time.sleep(1.0)
-            assert path.toxics() == [fault.name]
+            assert stays(lambda: path.toxics() == [fault.name], 0.7)
             dict(injection(path, fault))["deleted"]()
     assert clean == [True]
     assert path.is_normal()
@@ -562,7 +553,8 @@ def test_address_that_is_taken_is_waited_for(
             ours.sendall(arm_line(fault, FaultLedger(tmp_path)))
             assert "ack" in heard(ours)
             ours.shutdown(socket.SHUT_WR)
-            time.sleep(5.0)
+            log = tmp_path / "log"
+            wait_for(lambda: log.exists() and "not undone yet (" in log.read_text())
             assert written(tmp_path) == [fault.name]
     assert clean == [True]
     assert path.is_normal()

@@ -19,6 +19,7 @@ from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.watchdog_fault import ArmedFault
 from chaosbandit.toxiproxy.undo import Late, NotUndoneError, Others, Undone, Way, undo
 from tests.safety.watched_path import ORIGINAL, WatchedPath, nowhere, watched_path
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -106,9 +107,10 @@ def test_two_undoings_of_a_fault_never_meet(
     monkeypatch.setattr(watchdog_fault, "undo", counted)
     with taken(path.fault(), tmp_path) as it:
         path.inject(it.fault)
-        for _ in range(20):
+        for _ in range(5):
             it.armed.undo("again", Way.QUIET)
-            time.sleep(0.01)
+            wait_for(lambda: at_work)
+            it.armed.undo("and again", Way.QUIET)
         assert it.armed.wait() is True
     assert most == 1
     assert path.is_normal()
@@ -154,22 +156,25 @@ def test_only_a_path_without_a_dose_outlives_its_name(tmp_path: Path, toxics: bo
     assert left_s < 6.0 if toxics else left_s == float("inf")
 
 
+def read_to_its_end(client: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    client.settimeout(10.0)
+    with client, client.makefile("rb") as file:
+        return file.read()
+
+
 def test_stopped_fault_is_left_alone_at_once(tmp_path: Path) -> None:
     with frozen() as (fault, listener), taken(fault, tmp_path) as it:
         it.armed.undo("silence", Way.CUT)
         listener.settimeout(10.0)
         clients = [listener.accept()[0]]
         it.armed.stop()
-        time.sleep(3.0)  # the calls under way have their deadlines, and no other begins
+        sent = read_to_its_end(clients[0])  # the calls under way have their deadlines
         listener.settimeout(0.0)
         with contextlib.suppress(BlockingIOError):
             while True:
                 clients.append(listener.accept()[0])
-        sent = b""
-        for client in clients:
-            with client:
-                client.settimeout(1.0)
-                sent += client.recv(65536)
+        sent += b"".join(map(read_to_its_end, clients[1:]))
         assert sent.count(b"HTTP/1.1") <= 4  # one look, and at most what a cut has begun with
     assert it.notes == []
 
@@ -261,7 +266,7 @@ def test_late_calls_of_its_own_are_waited_for_too(
     with taken(path.fault(), tmp_path) as it:
         it.armed.undo("the run is gone", Way.CUT)
         asked_s = time.monotonic()
-        time.sleep(0.5)
+        wait_for(path.is_normal)
         assert it.written()
         assert path.call("POST", f"/proxies/{ORIGINAL}", {"enabled": False}) == 200
         assert it.armed.wait() is True

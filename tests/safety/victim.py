@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Collection
 from pathlib import Path
 
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
 from tests.safety.watched_path import WatchedPath, injection
+from tests.waiting import wait_to_be_killed
 
 
 async def _run(
@@ -30,8 +30,8 @@ async def _run(
             sys.stdout.write(f"at {state} {pid} {fault.name}\n")
             sys.stdout.flush()
             if "stuck" in how:
-                time.sleep(120)  # noqa: ASYNC251  what it is for
-            await asyncio.sleep(120)
+                wait_to_be_killed()  # nothing else runs in this loop
+            await asyncio.Event().wait()
 
     async with RunGuard(fault.run, faults, ttl_s=1.0) as guard:
         pid = guard.watchdog_pid()

@@ -179,6 +179,14 @@ CANARY_TABLE = [
 ]  # fmt: skip
 
 
+def test_what_stands_in_a_header_is_not_shown_even_where_it_is_refused() -> None:
+    headers = 'timeout: 2s\n  headers: {Authorization: " Bearer s3cr3t"}'
+    problem = the_problem(CANARY.replace("timeout: 2s", headers))
+    assert problem.key == "traffic.headers.Authorization"
+    assert problem.found == "a value that is not shown"
+    assert "s3cr3t" not in str(problem)
+
+
 @pytest.mark.parametrize(("old", "new", "key", "words"), CANARY_TABLE)
 def test_a_mistake_is_found_where_it_is(old: str, new: str, key: str, words: str) -> None:
     text, (line, column) = changed(old, new, CANARY)

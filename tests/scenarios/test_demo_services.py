@@ -82,7 +82,9 @@ class Relay:
     delay_s: float = 0.0
     hangs_up: bool = False  # instead of passing an answer on
     address: str = ""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _pipes: set[asyncio.Task[None]] = field(default_factory=set)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Relay]:
@@ -94,9 +96,12 @@ class Relay:
             server.close()
             for writer in self._writers.copy():
                 writer.close()
-            await asyncio.sleep(0.05)  # the pipes see the end and return
+            await asyncio.gather(*self._pipes)  # they see the end and return
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pipes = asyncio.current_task()
+        assert pipes is not None
+        self._pipes.add(pipes)
         answers, questions = await asyncio.open_connection("127.0.0.1", self.upstream_port)
         self._writers |= {writer, questions}
         await asyncio.gather(
@@ -111,6 +116,7 @@ class Relay:
         with suppress(OSError):
             while chunk := await reader.read(65536):
                 writer.write(chunk)
+                self.asked.set()
         writer.close()
 
     async def _pass_answers(
@@ -219,8 +225,9 @@ def test_a_connection_that_breaks_once_costs_a_retry_and_not_the_page() -> None:
     async def test(shop: Shop) -> None:
         await shop.page()
         shop.relay.delay_s = BEARABLE_S
+        shop.relay.asked.clear()
         asking = asyncio.create_task(shop.page())
-        await asyncio.sleep(BEARABLE_S / 2)
+        await shop.relay.asked.wait()
         before = await shop.stock_requests()
         for writer in shop.relay._writers.copy():
             writer.close()
@@ -296,7 +303,8 @@ def test_end_of_stdin_means_nothing_unless_asked_for() -> None:
     with started("inventory.py") as running:
         assert running.process.stdin is not None
         running.process.stdin.close()
-        time.sleep(0.3)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.process.wait(0.3)
         assert httpx.get(f"{running.url}/health", timeout=10.0, trust_env=False).is_success
 
 
@@ -304,7 +312,7 @@ def test_unfinished_pages_do_not_delay_the_end() -> None:
     async def test(shop: Shop) -> None:
         shop.relay.delay_s = UNBEARABLE_S
         asking = asyncio.gather(*(shop.page(n) for n in range(1, 6)), return_exceptions=True)
-        await asyncio.sleep(0.1)
+        await shop.relay.asked.wait()
         shop.storefront.process.terminate()
         await asyncio.to_thread(assert_left_quietly, shop.storefront.process)
         await asking

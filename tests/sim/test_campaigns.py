@@ -33,6 +33,7 @@ from tests.simulated import (
     words,
     world,
 )
+from tests.tiers import first_alone
 
 Shape = Callable[[float, float], Response]  # (crossing, tau) -> bad ratio at a severity
 
@@ -75,6 +76,9 @@ class Family:
         return self.name
 
 
+# Every other seed with every change, the rest in the matrix.
+HALVES = pytest.mark.parametrize("part", first_alone([(0,), (1,)]))
+
 COARSE = Search(resolution=0.5)
 STEADY = replace(QUICK, steady_samples=100)  # 20 pass for sick in one of 200 runs like these
 FAMILIES = [
@@ -100,7 +104,7 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize("part", [0, 1])
+@HALVES
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_brackets_contain_the_breaking_point(family: Family, part: int) -> None:
     wrong, answered, samples, told = 0, 0, [], []
@@ -163,7 +167,7 @@ def is_right(campaign: Campaign, response: Response) -> bool:
     return held and (found.broke is None or response(found.broke) >= tau)
 
 
-@pytest.mark.parametrize("part", range(2))
+@HALVES
 def test_a_response_that_never_breaks_has_no_bracket(part: int) -> None:
     tau = AVAILABILITY.bad_ratio
     for seed in range(part, 40, 2):
@@ -175,7 +179,7 @@ def test_a_response_that_never_breaks_has_no_bracket(part: int) -> None:
         assert found.held == 0.5, f"seed {seed}: {campaign.stopped}"
 
 
-@pytest.mark.parametrize("part", range(2))
+@HALVES
 def test_at_the_objective_itself_hardly_anything_is_claimed(part: int) -> None:
     """Held and broke are both true here, so only claims of a bracket that closes are counted."""
     asked = scenario(SLOPPY, over=ladder(0.1, 0.2), spend=0.5, search=Search(max_samples=400))

@@ -190,7 +190,7 @@ class Relay:
     late_s: float
     url: str = ""
     requests: list[str] = field(default_factory=list)
-    delivered: threading.Event = field(default_factory=threading.Event)
+    delivered: threading.Event = field(default_factory=threading.Event)  # and answered
     _taken: bool = False
 
     def accept(self, listener: socket.socket) -> None:
@@ -201,7 +201,8 @@ class Relay:
 
     def _relay(self, client: socket.socket) -> None:
         with client, socket.create_connection(self.upstream) as server:
-            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            answered = threading.Event()
+            back = threading.Thread(target=_copy, args=(server, client, answered), daemon=True)
             back.start()
             with contextlib.suppress(OSError):
                 while data := _request(client):
@@ -210,11 +211,11 @@ class Relay:
                     if late:
                         self._taken = True
                         time.sleep(self.late_s)
+                    answered.clear()
                     server.sendall(data)
-                    if late:
+                    if late and answered.wait(PATIENCE_S):
                         self.delivered.set()
             with contextlib.suppress(OSError):
-                time.sleep(0.2)  # what was delivered late is still being read
                 server.shutdown(socket.SHUT_WR)
             back.join(PATIENCE_S)
 
@@ -230,10 +231,12 @@ def _request(client: socket.socket) -> bytes:
     return data
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, answered: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
-            target.sendall(data)
+            answered.set()
+            with contextlib.suppress(OSError):  # it may have given up
+                target.sendall(data)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from tests.fake_api import Answer, fake_api, raw
 from tests.servers import Kind, real_server_path
 from tests.toxiproxy.doors import PROXY, Door, door
 from tests.toxiproxy.recorded_safety import RecordedSafety
+from tests.waiting import wait_for
 
 RUN = "run00001"
 DOSE_S = 0.3
@@ -123,6 +124,7 @@ class Line:
         self.host, _, port = address.rpartition(":")
         self.port = int(port)
         self.trips, self.wrong = 0, 0
+        self._tripped = asyncio.Event()
 
     async def __aenter__(self) -> Line:
         self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
@@ -143,7 +145,13 @@ class Line:
             return None
         self.trips += 1
         self.wrong += back != data
+        self._tripped.set()
         return time.monotonic() - started_s
+
+    async def next_trip(self) -> None:
+        """Wait for the end of a round trip."""
+        self._tripped.clear()
+        await self._tripped.wait()
 
     async def go_on(self, stop: asyncio.Event, pause_s: float) -> None:
         """Make round trips until told to stop."""
@@ -245,17 +253,15 @@ def server_at(kind: Kind, port: int, *arguments: str) -> Iterator[subprocess.Pop
     )
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_for(process, port)
+            wait_for(lambda: _is_open(port) or process.poll() is not None)
+            assert process.poll() is None
             yield process
         finally:
             process.kill()
             process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    give_up_s = time.monotonic() + 20
-    while time.monotonic() < give_up_s and process.poll() is None:
-        with contextlib.suppress(OSError):
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        time.sleep(0.02)
-    raise RuntimeError(f"no server on port {port}")
+def _is_open(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

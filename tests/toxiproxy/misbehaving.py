@@ -19,6 +19,7 @@ class Guest:
     socket: socket.socket
     number: int  # of the connection, from 1
     done: threading.Event
+    closed: threading.Semaphore
 
     def request(self) -> bytes:
         """One whole request; empty when the client is gone."""
@@ -45,6 +46,11 @@ class Guest:
             if self.done.wait(pause_s):
                 return
 
+    def say_no_more(self) -> None:
+        """Close one half of the connection."""
+        self.socket.shutdown(socket.SHUT_WR)
+        self.closed.release()
+
     def hang(self) -> None:
         self.done.wait(30)
 
@@ -55,6 +61,7 @@ class Server:
 
     url: str
     done: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     connections: int = 0
 
 
@@ -66,7 +73,8 @@ def misbehaving(converse: Converse) -> Iterator[Server]:
 
         def attend(client: socket.socket, number: int) -> None:
             with client, contextlib.suppress(OSError):
-                converse(Guest(client, number, server.done))
+                converse(Guest(client, number, server.done, server.closed))
+            server.closed.release()
 
         def accept() -> None:
             with contextlib.suppress(OSError):

@@ -163,10 +163,16 @@ def _version(url: str) -> str:
 
 def test_a_hanging_call_blocks_no_other_server(toxiproxy_url: str) -> None:
     async def scenario() -> None:
-        async with fake_api(constant(None)) as silent:
+        asked = asyncio.Event()
+
+        async def hang(method: str, path: str, body: bytes) -> bytes | None:
+            asked.set()
+            return None
+
+        async with fake_api(hang) as silent:
             with closing(Calls(silent)) as calls:
                 hanging = asyncio.create_task(asyncio.to_thread(adapter.version, calls, 1.5))
-                await asyncio.sleep(0.1)
+                await asked.wait()
                 await asyncio.gather(*(asyncio.to_thread(_version, toxiproxy_url) for _ in "12345"))
                 assert not hanging.done()
                 with pytest.raises(UnansweredError):

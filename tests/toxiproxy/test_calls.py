@@ -175,7 +175,7 @@ def half_closing(guest: Guest) -> None:
     """Says that it sends no more, and hears what else is sent."""
     guest.request()
     guest.send(answer())
-    guest.socket.shutdown(socket.SHUT_WR)
+    guest.say_no_more()
     guest.hang()
 
 
@@ -184,7 +184,7 @@ def test_a_kept_connection_gone_stale_is_replaced(converse: Converse) -> None:
     with served(converse) as (server, calls):
         for _ in range(3):
             assert calls.call("POST", PATH, {"enabled": True}).status == 200
-            time.sleep(0.02)
+            assert server.closed.acquire(timeout=10)
         assert server.connections == 3
         assert calls.unanswered(PATH) is None
 
@@ -322,17 +322,22 @@ def test_records_are_objects_only() -> None:
 
 
 def test_a_call_sent_ahead_is_answered_while_others_are_made() -> None:
+    slow_s, said = 0.2, threading.Event()
+
     def converse(guest: Guest) -> None:
         while request := guest.request():
-            if b"/slow" in request:
-                time.sleep(0.2)
+            slow = b"/slow" in request
+            if slow:
+                time.sleep(slow_s)
             guest.send(answer({"path": request.split()[1].decode()}))
+            if slow:
+                said.set()
 
     with served(converse) as (server, calls):
         calls.keep_open(2, 1.0)
         pending = calls.begin("POST", "/slow", {}, 0.1)
         assert calls.call("GET", "/fast").record() == {"path": "/fast"}
-        time.sleep(0.3)  # its answer is there, though the time to send it in is over
+        assert said.wait(10)  # its answer is there, though the time to send it in is over
         assert pending.reply(0.5).record() == {"path": "/slow"}
         assert server.connections == 2
 

@@ -83,7 +83,7 @@ def test_forty_exposures_cut_no_connection_and_spoil_no_byte(
             for n in range(40):
                 dose = latency(0.002 * (n % 7 + 1), 0.001 * (n % 3), stream=stream)
                 async with c.inject(dose) as injected:
-                    await asyncio.sleep(0.02)
+                    await asyncio.gather(*(line.next_trip() for line in busy))
                     assert await injected.read_back() == []
                 names |= set(c.toxics())
                 if n % 8 == 7:

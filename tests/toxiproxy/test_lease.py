@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,14 @@ from chaosbandit.faults.names import HONOURED_S, SWEEPER, Kind, is_lease, owner,
 from chaosbandit.faults.names import written as name_of
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.toxiproxy.calls import Calls
+from chaosbandit.toxiproxy.calls import Calls, UnansweredError
 from chaosbandit.toxiproxy.lease import NOWHERE, Claim, Lease
 from tests.fake_api import fake_api, raw
 from tests.safety.watched_path import WatchedPath, free_port, watched_path
 from tests.servers import Kind as ServerKind
 from tests.servers import real_server_path
+from tests.toxiproxy.doors import relay
+from tests.waiting import stays, until, wait_for
 
 TARGET = "127.0.0.1:9200"
 
@@ -73,21 +76,6 @@ def put(path: WatchedPath, run: str, expires_in_s: float, target: str = TARGET) 
     body = {"name": name, "listen": NOWHERE, "upstream": claim, "enabled": False}
     assert path.call("POST", "/proxies", body) == 201
     return name
-
-
-def wait_for(condition: Callable[[], bool], within_s: float = 20.0) -> None:
-    give_up_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
-
-
-async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
-    """As `wait_for`, while the event loop goes on."""
-    give_up_s = time.monotonic() + within_s
-    while not await asyncio.to_thread(condition):
-        assert time.monotonic() < give_up_s
-        await asyncio.sleep(0.02)
 
 
 class Owner:
@@ -222,6 +210,18 @@ def test_lease_for_more_time_than_runs_take_is_nobodys(
     assert leases(path) == [theirs]
 
 
+def test_run_in_the_middle_yields_at_once(path: WatchedPath) -> None:
+    """While it waited, the first of three would see it and give up in the end: none had it."""
+    for rival in ("run001", "run003"):
+        put(path, rival, 30)
+    with relay(path.url, lambda _: False, 0.0) as logged:
+        mine = Owner(path, "run002", replace(claim_on(path), server=logged.url))
+        with pytest.raises(TargetError, match="run run001 holds a lease"):
+            mine.lease.claim()
+    assert logged.requests.count("GET /proxies") == 1
+    assert holders(path) == {"run001", "run003"}
+
+
 def test_of_many_that_start_at_once_exactly_one_has_it(path: WatchedPath) -> None:
     owners = [Owner(path, f"run{n:03}", claim_on(path)) for n in range(20)]
     together = threading.Barrier(len(owners))
@@ -313,6 +313,12 @@ def test_lease_that_vanished_is_had_again(path: WatchedPath) -> None:
     mine.lease.release()
 
 
+def _answers(calls: Calls) -> bool:
+    with contextlib.suppress(UnansweredError):
+        return calls.call("GET", "/version").status == 200
+    return False
+
+
 @contextlib.contextmanager
 def server_on(kind: ServerKind, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A server on a given port, as one that is restarted."""
@@ -326,12 +332,7 @@ def server_on(kind: ServerKind, port: int) -> Iterator[subprocess.Popen[bytes]]:
     )
     calls = Calls(f"http://127.0.0.1:{port}")
     try:
-        give_up_s = time.monotonic() + 20.0
-        while time.monotonic() < give_up_s:
-            with contextlib.suppress(Exception):
-                if calls.call("GET", "/version").status == 200:
-                    break
-            time.sleep(0.02)
+        wait_for(lambda: _answers(calls))
         yield process
     finally:
         calls.close()
@@ -352,8 +353,7 @@ def test_restarted_server_gets_the_lease_again(
             async with guarded as guard:
                 assert holders(path) == {"run001"}
                 await asyncio.to_thread(stack.close)
-                await asyncio.sleep(1.0)
-                assert guard.lost() is None
+                assert await asyncio.to_thread(stays, lambda: guard.lost() is None, 1.0)
                 stack.enter_context(server_on(toxiproxy_kind, port))
                 await until(lambda: holders(path) == {"run001"})
                 await until(lambda: len(written(ledger)) == 1)
@@ -400,7 +400,9 @@ def test_lease_is_written_renewed_and_gone_with_the_run(
             assert guard.lost() is None
             await guard.strike(fault)
             await until(lambda: not set(first) & set(leases(path)))
-            await asyncio.sleep(5)  # longer than the first one lasted
+            (name,) = map(parse, first)
+            assert name is not None
+            await until(lambda: time.time() > name.expires_epoch_s)
             assert guard.lost() is None
             assert holders(path) == {"run001"}
         assert leases(path) == []
@@ -525,7 +527,8 @@ def test_frozen_server_stops_neither_the_event_loop_nor_the_end(ledger: FaultLed
         async with fake_api(server.answer) as url:
             claim = Claim(url, TARGET, None, int(time.time()) + 60)
             async with RunGuard("run001", ledger, claim=claim, lease_s=4.0, renew_s=0.3) as guard:
-                await asyncio.sleep(1.0)
+                first = set(server.proxies)
+                await until(lambda: not first & set(server.proxies))  # renewed
                 assert guard.lost() is None
                 server.frozen = True
                 gone = until(lambda: guard.lost() is not None)
@@ -670,6 +673,10 @@ def test_killed_run_leaves_nothing_and_the_next_one_starts(
     assert list(elsewhere.directory.iterdir()) == []
 
 
+def _renewed_or_dead(path: WatchedPath, first: set[str], run: subprocess.Popen[str]) -> bool:
+    return run.poll() is not None or not first & set(leases(path))
+
+
 def test_run_killed_before_or_after_any_call_leaves_no_lease(
     path: WatchedPath, ledger: FaultLedger
 ) -> None:
@@ -681,7 +688,8 @@ def test_run_killed_before_or_after_any_call_leaves_no_lease(
     for dies_at in range(1, 15):
         with running(path, ledger, f"run{dies_at:03}", dies_at) as run:
             if run.said() == "has it":
-                time.sleep(0.7)  # renewed at least once
+                first = set(leases(path))
+                wait_for(partial(_renewed_or_dead, path, first, run.process))
                 run.end()
             killed += run.process.wait(20.0) == -signal.SIGKILL
         wait_for(lambda: not leases(path))

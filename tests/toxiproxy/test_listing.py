@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,13 @@ def test_proxies_of_ours_come_after_all_toxics() -> None:
 
 def test_a_toxic_of_any_spelling_can_be_undone() -> None:
     assert as_toxic(toxic("t")) == Toxic("latency", {"latency": 5, "jitter": 0}, name="t")
+    assert as_toxic(replace(toxic("t"), toxicity=0.5)).toxicity == 0.5
+
+
+def test_a_lease_names_its_target_and_the_address_it_is_for() -> None:
+    lease = ProxyRecord("cb-lease.run001.7", "127.0.0.1:0", "t:1 l:2", False)
+    (fault,) = listing(lease).faults()
+    assert (fault.upstream, fault.listen) == ("t:1", "l:2")
 
 
 GOOD: dict[str, Any] = {"name": "db", "listen": "l:1", "upstream": "u:1", "enabled": True}
@@ -117,6 +125,7 @@ def test_toxics_may_be_missing() -> None:
         {},
         {**GOOD, "enabled": 1},
         {**GOOD, "name": 1},
+        {**GOOD, "listen": 1},
         {**GOOD, "name": "\ud800"},
         {**GOOD, "toxics": 5},
         {**GOOD, "toxics": [None]},
@@ -164,6 +173,7 @@ def test_what_is_no_listing_has_shown_nothing(reply: bytes) -> None:
         answer(b"404 page not found", "404 Not Found"),
         answer({"error": "toxic not found"}, "404 Not Found"),
         answer(NOT_FOUND, "410 Gone"),
+        answer(GOOD, "203 Non-Authoritative Information"),
         answer(b"{}"),
         answer({"db": GOOD}),
     ],

@@ -38,6 +38,7 @@ from tests.toxiproxy.doors import (
     is_call,
     relay,
 )
+from tests.waiting import wait_for
 
 WITHIN_S = 10.0
 
@@ -85,7 +86,7 @@ def test_connections_stay_where_nothing_was_to_be_undone(path: Door) -> None:
 def test_cut_serves_the_path_and_counts_what_it_cut(path: Door, type: str) -> None:
     clients = [path.connect() for _ in range(5)]
     fault = path.put(path.fault(path.toxic(1, type)))
-    time.sleep(0.05)
+    wait_for(lambda: path.echo.met == 5)
     found = undone(fault, Way.CUT)
     soft = type in ("limit_data", "slow_close")
     assert (found.cut, found.connections_cut) == ((False, 0) if soft else (True, 5))
@@ -116,10 +117,9 @@ def test_new_connections_are_fast_at_once_while_a_cut_waits(path: Door) -> None:
     done = threading.Event()
 
     def ask() -> None:
-        while not done.is_set():
+        while not done.wait(0.005):
             if path.serves(0.2):
                 answered.append(time.monotonic())
-            time.sleep(0.005)
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -253,8 +253,7 @@ def test_users_are_served_while_a_half_done_cut_is_finished(path: Door) -> None:
     carry_out(path, plan_of("cut", fault)[:2])  # closed, and nobody serves
     thread = threading.Thread(target=undone, args=(fault, Way.CUT))
     thread.start()
-    time.sleep(0.5)
-    assert path.serves()
+    wait_for(path.serves, 1.5)
     assert path.names() != [PROXY]
     thread.join()
     assert path.is_normal()
@@ -491,7 +490,6 @@ def test_a_call_that_arrives_late_is_told_and_mended(path: Door, way: Way, late:
     else:
         assert 0 < found.late.until_s - time.monotonic() <= LATE_S
     assert found.replaced is (way is Way.CUT and late == "delete the toxic")
-    time.sleep(0.3)
     undone(fault, ours_to_open=found.late is not None and found.late.closes)
     assert path.is_normal()
 
@@ -505,6 +503,5 @@ def test_a_close_that_arrives_after_everything_else_is_finished_by_another_look(
         assert slow.delivered.wait(WITHIN_S)
     assert found.late is not None
     assert found.late.closes
-    time.sleep(0.3)
     assert undone(fault, ours_to_open=True).others is None
     assert path.is_normal()

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from chaosbandit.toxiproxy.undo import (
 from tests.servers import real_server_path
 from tests.toxiproxy.doors import PROXY, RUN, door, free_port
 from tests.toxiproxy.misbehaving import Guest, answer, misbehaving
+from tests.waiting import wait_for
 
 
 def undone(fault: Fault, way: Way = Way.QUIET, within_s: float = 10.0, **more: Any) -> Undone:
@@ -89,6 +90,9 @@ def test_is_gone_says_no_where_nothing_was_said() -> None:
         assert not is_gone(somewhere(), calls)
 
 
+LATE_CALLS_S = 0.3  # until a server that goes on has done what it was asked meanwhile
+
+
 # --- a real server that hangs, dies and comes back ------------------------------------------------
 
 
@@ -107,14 +111,13 @@ class Real:
         quiet = subprocess.DEVNULL
         command = [str(real_server_path()), "-host", "127.0.0.1", "-port", str(self.port)]
         self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-        for _ in range(1000):
-            with closing(Calls(self.url)) as calls:
-                try:
-                    calls.call("GET", "/version", within_s=1.0)
-                    return
-                except UnansweredError:
-                    time.sleep(0.01)
-        raise AssertionError("the server did not start")
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        found = False
+        with closing(Calls(self.url)) as calls, suppress(UnansweredError):
+            found = calls.call("GET", "/version", within_s=1.0).status == 200
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -149,7 +152,7 @@ def test_a_server_that_hangs_for_good_is_told_in_time(real: Real, way: Way) -> N
         assert time.monotonic() - began_s < 8.0
         assert raised.value.served_by is None
         real.signal(signal.SIGCONT)
-        time.sleep(0.3)  # the late calls
+        time.sleep(LATE_CALLS_S)
         assert undone(fault, way, ours_to_open=True).others is None
         assert path.is_normal()
 

@@ -13,10 +13,9 @@ from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.policies.bisect import _fixed_test
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.core.slo import SLI, SLO
 from chaosbandit.sim.response_curves import cliff, flat, smooth
 from chaosbandit.sim.simulated_campaign import SimulatedRun, scenario_of
-from tests.policy_steps import batches, guarded, holds_the_truth, tried
+from tests.policy_steps import batches, holds_the_truth, tried
 
 TAU = 0.05
 NAME = "bisect"
@@ -88,30 +87,3 @@ def test_it_gives_up_when_the_certificate_does_not_follow() -> None:
     run = tried(asked(), flat(0.8 * TAU), seed=2)
     assert not run.answered and run.broke is None
     assert run.reason.startswith("the certificate does not follow the tests at ")
-
-
-def test_ends_are_told_from_answers() -> None:
-    never, broken = tried(asked(), flat(0.0)), tried(asked(), flat(0.4))
-    assert never.answered and never.reason.startswith("held at the cap of 100")
-    assert broken.answered and broken.reason.startswith("broke at 1, the mildest severity")
-    capped = tried(guarded(asked(), 20.0), cliff(50.0))
-    assert capped.reason.startswith("held at the cap of 19.")
-    assert max(batch.variant.severity for batch in batches(capped)) <= 20.0
-    below = tried(guarded(asked(), 0.5), cliff(50.0))
-    assert not below.answered and below.samples == 0
-
-
-def test_blocks_and_the_sample_limit_are_kept() -> None:
-    scenario = asked(max_samples=903)
-    run = tried(replace(scenario, search=replace(scenario.search, block=5)), flat(0.005))
-    assert run.samples == 903
-    assert all(batch.samples % 5 == 0 for batch in batches(run)[:-1])
-    assert all(batch.stop_after_bad is None for batch in batches(run))
-    assert run.reason == "search.max_samples (903) are spent"
-
-
-def test_of_two_slos_the_one_that_breaks_first_is_found() -> None:
-    both = replace(asked(), slos=(*asked().slos, SLO("loose", SLI("any"), 0.9)))
-    for first, second in [(7.0, 30.0), (30.0, 7.0)]:
-        run = tried(both, cliff(first), cliff(second, tau=0.1))
-        assert run.answered and holds_the_truth(run, 7.0)

@@ -22,7 +22,12 @@ def _text(each: object) -> str:
 BY_NAME = {rule.__name__: rule for rule in RULES}
 
 
-@pytest.mark.parametrize("name", names())
+SLOW = {"ramp"}  # as long as all others together
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.matrix] if n in SLOW else []) for n in names()]
+)
 def test_every_policy_conforms(name: str) -> None:
     assert [str(each) for each in check(policy(name))] == []
 
