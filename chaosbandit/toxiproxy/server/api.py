@@ -10,7 +10,8 @@ purpose:
 - Draws follow the seed, whatever the timing; the real `-seed` has had no effect since 2.9.
 - `reset_peer` resets the connections it was drawn for, the real one every new connection; removed
   or updated while it waits, it obeys at once.
-- A `listen` without a host means 127.0.0.1, not all interfaces.
+- A `listen` without a host means 127.0.0.1, not all interfaces, while the API itself is on a
+  loopback address.
 - A body has 1 MiB at most; on a loopback address foreign names are refused: `allowed_hosts`.
 - `Logger` is missing from proxies, metrics are not offered, and `reset` goes by name.
 """
@@ -26,7 +27,7 @@ from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server import wire
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.gojson import encode
-from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
+from chaosbandit.toxiproxy.server.listening import THIS_MACHINE, Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
 from chaosbandit.toxiproxy.server.request_target import read_target
 from chaosbandit.toxiproxy.server.wire import Refusal
@@ -68,8 +69,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Api:
     """The proxies of one server, and what may be asked of them."""
 
-    def __init__(self, seed: int, descriptors: Descriptors) -> None:
+    def __init__(self, seed: int, descriptors: Descriptors, no_host: str = THIS_MACHINE) -> None:
         self._seed = seed
+        self._no_host = no_host  # where proxies listen that are given no host
         self._descriptors = descriptors
         self._proxies: dict[str, Proxy] = {}
 
@@ -161,7 +163,7 @@ class Api:
             if proxy is None:
                 continue  # deleted while another one's address was resolved
             if not proxy.enabled:
-                _listen(proxy, await _address_to_start(proxy.listen))
+                _listen(proxy, await self._address_to_start(proxy.listen))
             for toxic in proxy.toxics:
                 proxy.remove_toxic(toxic)
         return Response(204)
@@ -169,7 +171,7 @@ class Api:
     async def _create(self, request: Request) -> Response:
         wanted = wire.parse_new_proxy(request.body)
         self._refuse_taken(wanted.name)
-        address = await _address_to_start(wanted.listen) if wanted.enabled else None
+        address = await self._address_to_start(wanted.listen) if wanted.enabled else None
         self._refuse_taken(wanted.name)  # again: others were served meanwhile
         return _json(201, self._put(wanted, address).record().to_json())
 
@@ -183,9 +185,9 @@ class Api:
 
     async def _add_or_replace(self, wanted: ProxyRecord) -> Proxy:
         if wanted.name not in self._proxies:
-            address = await _address_to_start(wanted.listen) if wanted.enabled else None
+            address = await self._address_to_start(wanted.listen) if wanted.enabled else None
         else:
-            address = await _address_to_compare(wanted.listen)
+            address = await self._address_to_compare(wanted.listen)
         existing = self._proxies.get(wanted.name)
         if existing is not None and address is not None:
             if not existing.differs(address, wanted.upstream):
@@ -200,6 +202,18 @@ class Api:
         self._proxies[wanted.name] = proxy
         return proxy
 
+    async def _address_to_start(self, listen: str) -> Address:
+        try:
+            return await resolve(listen, self._no_host)
+        except AddressError as error:
+            raise Refusal(500, f"listen tcp: {error}") from None
+
+    async def _address_to_compare(self, listen: str) -> Address:
+        try:
+            return await resolve(listen, self._no_host)
+        except AddressError as error:
+            raise Refusal(500, str(error)) from None
+
     def _refuse_taken(self, name: str) -> None:
         if name in self._proxies:
             raise wire.proxy_already_exists()
@@ -213,7 +227,7 @@ class Api:
         async def update(request: Request) -> Response:
             proxy = self._proxy(name)
             wanted = wire.parse_proxy_update(request.body, proxy.record())
-            address = await _address_to_compare(wanted.listen)
+            address = await self._address_to_compare(wanted.listen)
             if self._proxy(name) is not proxy:
                 raise wire.proxy_not_found()  # replaced while the address was resolved
             _change(proxy, wanted, address)
@@ -293,20 +307,6 @@ def _listen(proxy: Proxy, address: Address) -> None:
         proxy.start(address)
     except AddressError as error:
         raise Refusal(500, f"listen tcp {error}") from None
-
-
-async def _address_to_start(listen: str) -> Address:
-    try:
-        return await resolve(listen)
-    except AddressError as error:
-        raise Refusal(500, f"listen tcp: {error}") from None
-
-
-async def _address_to_compare(listen: str) -> Address:
-    try:
-        return await resolve(listen)
-    except AddressError as error:
-        raise Refusal(500, str(error)) from None
 
 
 def _json(status: int, value: object) -> Response:
