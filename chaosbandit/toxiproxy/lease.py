@@ -25,6 +25,7 @@ from chaosbandit.strangers import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, claimed, one_proxy
 from chaosbandit.toxiproxy.records import ProxyRecord
+from chaosbandit.toxiproxy.round_trip import SLOWEST_S, is_too_slow, measured_s
 from chaosbandit.toxiproxy.undo import NotUndoneError, undo
 
 DURATION_S = 60.0
@@ -95,6 +96,25 @@ class Lease:
         self._taken: str | None = None  # by whom, for good
         self._trouble = "it was never taken"
         self._turn = threading.Lock()
+
+    def refuse_slow(self) -> None:
+        """Return only if the server answers soon enough for whatever is put on it to come off.
+
+        Raises:
+            ToxiproxyError: it does not, or not at all.
+        """
+        with self._turn:
+            try:
+                calls_s = measured_s(self._calls)
+            except UnansweredError as error:
+                raise ToxiproxyError(self._in_words(error)) from error
+            if is_too_slow(calls_s):
+                raise ToxiproxyError(
+                    f"found Toxiproxy at {self._calls.url} taking up to {max(calls_s):.2g} s for a "
+                    f"call, wanted {SLOWEST_S:g} s or less: a fault could not be taken off in "
+                    "time. Nothing was injected; run nearer to it, without a tunnel or port "
+                    "forward, or see what its host is busy with"
+                )
 
     def claim(self) -> None:
         """Take the lease.
