@@ -13,6 +13,8 @@ purpose:
 - A `listen` without a host means 127.0.0.1, not all interfaces, while the API itself is on a
   loopback address.
 - A body has 1 MiB at most; on a loopback address foreign names are refused: `allowed_hosts`.
+- `GET /x/shortages` counts how often clients waited or were lost because the process had no
+  descriptor or port left: to them it looks like a sick upstream.
 - `Logger` is missing from proxies, metrics are not offered, and `reset` goes by name.
 """
 
@@ -136,6 +138,8 @@ class Api:
                 return {"POST": self._reset}
             case ["", "populate"]:
                 return {"POST": self._populate}
+            case ["", "x", "shortages"]:
+                return {"GET": self._shortages}
             case ["", "proxies"]:
                 return {"GET": self._list, "POST": self._create}
             case ["", "proxies", str(name)] if name:
@@ -151,6 +155,9 @@ class Api:
     async def _version(self, request: Request) -> Response:
         body = f'{{"version": "{VERSION}"}}\n'.encode()
         return Response(200, body, "application/json;charset=utf-8")
+
+    async def _shortages(self, request: Request) -> Response:
+        return _json(200, {"shortages": self._descriptors.shortages})
 
     async def _list(self, request: Request) -> Response:
         return _json(

@@ -13,6 +13,7 @@ import os
 import socket
 from functools import partial
 
+from chaosbandit.shortage import is_shortage
 from chaosbandit.toxiproxy.records import STREAMS, ProxyRecord, ToxicRecord
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.draws import Draws
@@ -113,6 +114,7 @@ class Proxy:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # no file descriptors left: let some connections end first
+                self._descriptors.shortages += 1
                 loop.remove_reader(listener)
                 loop.call_later(_PAUSE_WITHOUT_SOCKETS_S, self._accept_again, listener)
                 return
@@ -147,7 +149,8 @@ class Proxy:
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
                     await loop.create_connection(lambda: connection.server, host, port)
                 await loop.connect_accepted_socket(lambda: connection.client, client)
-            except (OSError, OverflowError, ValueError, AddressError):
+            except (OSError, OverflowError, ValueError, AddressError) as error:
+                self._descriptors.shortages += isinstance(error, OSError) and is_shortage(error)
                 return  # the client sees its connection closed, as by the real server
             undo.pop_all()
         self._connections.add(connection)
