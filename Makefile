@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test test-quick test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast clean-venv
+.PHONY: demo test test-quick test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast bench-server clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -72,6 +72,9 @@ bench-files: $(STAMP)  ## 10 000 generated scenario files: refused or read, in b
 
 bench-forecast: $(STAMP)  ## does `plan` foresee what the engine spends? (many minutes; ARGS='--families cliff --runs 12')
 	$(BIN)/python benchmarks/forecast.py $(ARGS)
+
+bench-server: $(STAMP)  ## processor time of the embedded server beside the real Toxiproxy's (two minutes)
+	$(BIN)/python benchmarks/server_cost.py $(ARGS)
 
 clean-venv:
 	rm -rf $(VENV)
