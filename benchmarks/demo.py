@@ -24,10 +24,10 @@ from pathlib import Path
 
 from scipy.optimize import isotonic_regression
 
-from chaosbandit.cli.proof import bad_counts
-from chaosbandit.cli.stage import Stage, standing
+from chaosbandit.cli.demo_proof import bad_counts
+from chaosbandit.cli.demo_services import Stage, standing
 from chaosbandit.core.ladder import Ladder
-from chaosbandit.core.one_ratio import interval
+from chaosbandit.core.ratio_tests import interval
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.servers import running_server

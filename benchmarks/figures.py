@@ -17,7 +17,7 @@ from benchmarks.study import DELTA, Case, Sampled, Study, spread
 from chaosbandit.core.policies import names
 from chaosbandit.core.scenario import Search
 from chaosbandit.plan.intervals import of_share
-from chaosbandit.sim.trial import RATE_PER_S
+from chaosbandit.sim.simulated_campaign import RATE_PER_S
 
 TAUS = (0.05, 0.01, 0.001)
 SETUP_S = 2.0

@@ -23,9 +23,9 @@ from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.plan.campaigns import HEALTHY_S, SETUP_S, Service, cost_of
 from chaosbandit.plan.curves import Curve, Response, Rise
 from chaosbandit.sim import World, simulate_campaign
+from chaosbandit.sim.simulated_campaign import scenario_of
 from chaosbandit.sim.targets import Service as Target
 from chaosbandit.sim.targets import Symptom, independent, lognormal
-from chaosbandit.sim.trial import scenario_of
 
 WIDTHS = {"cliff": 0.0, "soft": 0.1, "smooth": 0.5}  # of the rise, in log severity
 RATES_PER_S = (5.0, 50.0, 200.0)

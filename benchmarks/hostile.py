@@ -17,8 +17,8 @@ from typing import Any
 
 from numpy.random import Generator
 
-from chaosbandit.core.allowed import refused
 from chaosbandit.core.climb import Climb
+from chaosbandit.core.forbidden_decisions import refused
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Decision, Expose, Purpose, Route, Sample, Stop
 from chaosbandit.core.policies import ended, register

@@ -21,7 +21,7 @@ from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing, Traf
 from chaosbandit.core.slo import SLI, SLO
 from chaosbandit.ports import Signal
 from chaosbandit.sim import World, simulate_campaign
-from chaosbandit.sim.trial import scenario_of
+from chaosbandit.sim.simulated_campaign import scenario_of
 
 GOAL_US, GROWTH = 40.0, 1.5
 RATE_PER_S = 1000.0

@@ -1,7 +1,7 @@
 """One simulated campaign of any policy, what it cost, and whether what it claimed is true.
 
-The loop is `chaosbandit.sim.trial`: no network, no late answers, no target but a formula. The
-policies' tests drive policies with it too; `benchmarks/tables.py` prints the figures.
+The loop is `chaosbandit.sim.simulated_campaign`: no network, no late answers, no target but a
+formula. The policies' tests use it too; `benchmarks/tables.py` prints the figures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chaosbandit.core.policies import Policy, policy
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
 from chaosbandit.core.topology import topology
-from chaosbandit.sim.trial import RATE_PER_S, SimulatedRun, Toll, trial
+from chaosbandit.sim.simulated_campaign import RATE_PER_S, SimulatedRun, Toll, trial
 
 __all__ = [
     "Run",

@@ -18,7 +18,7 @@ from benchmarks.families import response_of
 from benchmarks.search import Run, breaking_point, campaign_run, scenario_of
 from benchmarks.yardsticks import pair_of, wald_samples
 from chaosbandit.core.scenario import BRACKET, Search
-from chaosbandit.sim.trial import LONGEST, RATE_PER_S
+from chaosbandit.sim.simulated_campaign import LONGEST, RATE_PER_S
 
 DELTA = 0.05
 _CHUNK = 5  # campaigns a process is given at a time

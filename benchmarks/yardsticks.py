@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.sim.yardstick import Pair, best_pair
+from chaosbandit.sim.information_limit import Pair, best_pair
 
 _WALKS = 50  # of a test whose mean is wanted; every campaign of a row adds as many
 

@@ -14,8 +14,8 @@ from chaosbandit.core.events import Decided, ExposureEnded, ExposureStarted, Ste
 from chaosbandit.core.model import Dose, Expose, Health, Purpose, Validity
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario
-from chaosbandit.sim.curves import Curve
-from chaosbandit.sim.trial import SimulatedRun, scenario_of, trial
+from chaosbandit.sim.response_curves import Curve
+from chaosbandit.sim.simulated_campaign import SimulatedRun, scenario_of, trial
 
 
 def begun(scenario: Scenario, control_ratios: tuple[float, ...], setup_samples: float) -> Climb:

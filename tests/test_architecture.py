@@ -23,14 +23,17 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # first, the fold of a campaign reads them, judgements and claims read the campaign; policies decide
 # with all of these, and replay asks policies.
 CORE = [
-    "model", "slo", "topology", "one_ratio", "evidence", "response", "doses", "ladder", "scenario",
-    "series", "weighing", "events", "campaign", "climb", "steady", "judge", "monotone",
-    "confirmation", "claims", "ending", "guardrail", "policies", "allowed", "misplaced", "replay",
+    "model", "slo", "topology", "ratio_tests", "evidence", "response", "doses", "ladder",
+    "scenario", "growing_sequence", "samples_to_evidence", "events", "campaign", "climb",
+    "steady_state", "judge", "monotone", "confirmation", "claims", "ending", "guardrail",
+    "policies", "forbidden_decisions", "replay_complaints", "replay",
 ]  # fmt: skip
 # Of nobody in particular: what may not be shown, and what others say.
-TEXTS = {"hidden", "strangers"}
+TEXTS = {"hidden_values", "foreign_text"}
+# May be imported by anybody but core, and by the watchdog: standard library alone.
+PLAIN = {*TEXTS, "deadline_thread"}
 ADAPTERS = {"traffic", "toxiproxy", "safety", "store", "report", "sim"}
-PORTS = {"core", "faults", "ports", "errors", "shortage", "_version", "__version__", *TEXTS}
+PORTS = {"core", "faults", "ports", "errors", "machine_shortage", "_version", "__version__", *PLAIN}
 MAY_IMPORT = {
     "cli": {"*"},
     "doctor": {"*"},
@@ -38,27 +41,32 @@ MAY_IMPORT = {
     "__init__": {"_version"},
     "_version": set[str](),
     "errors": set[str](),
-    "shortage": set[str](),
-    "faults": TEXTS,
-    **dict.fromkeys(TEXTS, TEXTS),
+    "machine_shortage": set[str](),
+    "faults": PLAIN,
+    **dict.fromkeys(PLAIN, TEXTS),
+    "child_server": {"deadline_thread", "errors", "foreign_text"},
     "ports": {"core", "errors", "faults"},
     "engine": PORTS,
-    "scenario": {"core", "errors", "faults", *TEXTS},
+    "scenario": {"core", "errors", "faults", *PLAIN},
     **dict.fromkeys(ADAPTERS, PORTS),
-    "to_the_end": {"errors"},
-    "toxiproxy": {*PORTS, "to_the_end"},
-    "safety": {*PORTS, "to_the_end", "toxiproxy"},  # its door alone: undoing is written once
+    "uninterrupted": {"errors"},
+    "toxiproxy": {*PORTS, "uninterrupted"},
+    "safety": {*PORTS, "uninterrupted", "toxiproxy"},  # its door alone: undoing is written once
     "cleaning": {*PORTS, "toxiproxy", "safety"},
     "sim": {*PORTS, "engine"},
     "plan": {*PORTS, "sim", "report"},  # simulates, and says numbers as a report does
 }
 # What talks to a server: anybody who undoes goes through it, and nobody goes past it.
 DOOR = {
-    "calls", "connections", "cutting", "deadline_connection", "listing", "records", "sending",
+    "calls", "connection_count", "cut_and_reopen", "deadline_connection", "listing", "run_steps",
+    "wire_format",
     "undo",
 }  # fmt: skip
 # Of `safety`, in the process of the watchdog.
-WATCHDOG = {"bypass", "durable", "files", "ledger", "watchdog", "watchdog_fault"}
+WATCHDOG = {
+    "bypass", "durable_files", "owned_files", "forked_children", "ledger", "lock_files", "watchdog",
+    "watchdog_fault",
+}  # fmt: skip
 IMPURE = {
     "asyncio", "time", "random", "logging", "os", "socket", "subprocess", "threading", "pathlib",
     "datetime", "secrets", "tempfile", "signal", "io",
@@ -149,7 +157,7 @@ def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
     """The watchdog process imports it without the package, before it knows of any fault."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     watched = {"toxiproxy": DOOR, "safety": WATCHDOG}.get(parts[0], set[str]())
-    if parts[0] not in {"faults", *TEXTS} and (len(parts) != 2 or parts[1] not in watched):
+    if parts[0] not in {"faults", *PLAIN} and (len(parts) != 2 or parts[1] not in watched):
         return
     for imported in imports(path):
         below = within(imported)
@@ -161,7 +169,7 @@ def test_what_undoes_needs_the_standard_library_alone(path: Path) -> None:
         elif len(below) > 1 and below[0] == "safety":
             assert below[1] in WATCHDOG, f"{parts} imports {imported}"
         else:
-            assert below[0] in {"faults", "toxiproxy", "safety", *TEXTS}, (
+            assert below[0] in {"faults", "toxiproxy", "safety", *PLAIN}, (
                 f"{parts} imports {imported}"
             )
 
@@ -178,6 +186,21 @@ def test_nobody_goes_past_the_door() -> None:
         "toxiproxy/calls.py", "toxiproxy/deadline_connection.py", "toxiproxy/adapter.py",
         "safety/kill_switch.py",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("package", [path for path in PACKAGE.rglob("*") if path.is_dir()])
+def test_no_package_has_a_circle_of_modules(package: Path) -> None:
+    """Not even one that is closed inside a function, or for types alone."""
+    prefix = ".".join(package.relative_to(PACKAGE.parent).parts)
+    waiting = {
+        f"{prefix}.{path.stem}": set(imports(path))
+        for path in package.glob("*.py")
+        if path.stem != "__init__"  # a registry imports what registers there
+    }
+    while waiting:
+        free = {name for name, needs in waiting.items() if not needs & (waiting.keys() - {name})}
+        assert free, f"{prefix}: {sorted(waiting)} import one another"
+        waiting = {name: needs for name, needs in waiting.items() if name not in free}
 
 
 def test_the_list_of_core_is_complete() -> None:
@@ -296,30 +319,32 @@ TESTED_IN = {
     "core/policies/__init__.py": "core/policies",  # rules all policies share
     "core/doses/__init__.py": "core/doses/test_registry.py",
     "core/doses/_spacing.py": "core/test_ladder.py",
-    "core/misplaced.py": "core/test_replay.py",
+    "core/replay_complaints.py": "core/test_replay.py",
     "scenario/doses/*.py": "scenario/test_doses.py",
     # Commands are thin: what users see of them is tested through the command line.
     "cli/*.py": "e2e",
     # Inner parts, tested through the one module that uses them.
-    "core/policies/_believed.py": "core/policies/test_certify.py",
-    "core/policies/_one_arm.py": "core/policies/test_bisect_sequential.py",
-    "core/policies/_afford.py": "core/policies/test_afford.py",
+    "core/policies/_model_beliefs.py": "core/policies/test_certify.py",
+    "core/policies/_one_arm_test.py": "core/policies/test_bisect_sequential.py",
+    "core/policies/_affordable_bracket.py": "core/policies/test_affordable_bracket.py",
     "core/policies/_batches.py": "core/policies/test_certify.py",
     "core/policies/_gate.py": "core/policies/test_gate.py",
     "core/policies/_prices.py": "core/policies/test_certify.py",
     "sim/conformance/__main__.py": "sim/conformance/test_suite.py",
-    "sim/curves.py": "sim/test_targets.py",
-    "safety/durable.py": "safety/test_ledger.py",
+    "sim/response_curves.py": "sim/test_targets.py",
+    "safety/durable_files.py": "safety/test_ledger.py",
+    "safety/forked_children.py": "safety/test_guard.py",
+    "safety/lock_files.py": "safety/test_run_claims.py",
     "safety/watched_faults.py": "safety/test_guard.py",
     "safety/watchdog_link.py": "safety/test_guard.py",
-    "cleaning/notes.py": "cleaning/test_clean.py",
+    "cleaning/path_notes.py": "cleaning/test_clean.py",
     "cleaning/one_server.py": "cleaning/test_clean.py",
     "cleaning/sweeper_lease.py": "cleaning/test_sweeper.py",
-    "to_the_end.py": "toxiproxy/test_injector.py",
-    "toxiproxy/cutting.py": "toxiproxy/test_undo.py",
+    "uninterrupted.py": "toxiproxy/test_injector.py",
+    "toxiproxy/cut_and_reopen.py": "toxiproxy/test_undo.py",
     "toxiproxy/deadline_connection.py": "toxiproxy/test_calls.py",
-    "toxiproxy/sending.py": "toxiproxy/test_undo.py",
-    "scenario/*.py": "scenario/test_compose.py",
+    "toxiproxy/run_steps.py": "toxiproxy/test_undo.py",
+    "scenario/*.py": "scenario/test_yaml_to_tree.py",
     "toxiproxy/server/__main__.py": "toxiproxy/server/test_http.py",
     "toxiproxy/server/toxics/__init__.py": "toxiproxy/server/test_toxics.py",
     "traffic/http.py": "traffic/test_prober.py",

@@ -16,8 +16,8 @@ import pytest
 ONE_OF_EACH = ("e2e/test_run.py", "e2e/test_edge.py", "toxiproxy/test_adapter.py")
 # Many seeded campaigns or samples each, and measurements of time.
 STATISTICS = (
-    "core/policies/test_afford.py", "core/policies/test_certify.py", "core/test_replay.py",
-    "engine/test_cost.py", "engine/test_hold.py",
+    "core/policies/test_affordable_bracket.py", "core/policies/test_certify.py",
+    "core/test_replay.py", "engine/test_cost.py", "engine/test_hold.py",
 )  # fmt: skip
 
 

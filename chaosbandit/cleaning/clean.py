@@ -21,9 +21,9 @@ from chaosbandit.cleaning.what_stays import Orders
 from chaosbandit.errors import UsageError
 from chaosbandit.faults.addresses import same_server
 from chaosbandit.faults.names import owner, parse
-from chaosbandit.safety.durable import remove_unlocked
-from chaosbandit.safety.files import read_ours
 from chaosbandit.safety.ledger import Damaged, Entries, FaultLedger
+from chaosbandit.safety.lock_files import remove_unlocked
+from chaosbandit.safety.owned_files import read_ours
 
 _SERVER = re.compile(r'"server":\s*"(http://[^"\s]+)"')
 

@@ -15,7 +15,7 @@ from chaosbandit.faults.addresses import same_server
 from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.ledger import Entries, Entry
 from chaosbandit.toxiproxy.listing import Listing
-from chaosbandit.toxiproxy.records import ProxyRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
 _Maker = tuple[str, str, int]
 

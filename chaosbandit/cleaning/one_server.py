@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from chaosbandit.cleaning import notes
+from chaosbandit.cleaning import path_notes
 from chaosbandit.cleaning.leftovers import Leftover, leftovers_at
 from chaosbandit.cleaning.report import CleanReport, Planned, Skipped, Unreachable, merged
 from chaosbandit.cleaning.undo_all import UndoAll, plan
@@ -84,7 +84,7 @@ class OneServer:
         report = CleanReport(
             planned=tuple(map(_planned, due)) if orders.dry_run else (),
             skipped=tuple(Skipped(one.fault, why) for one, why in judged if why is not None),
-            notes=tuple(note for one in due for note in notes.of_the_file(one)),
+            notes=tuple(note for one in due for note in path_notes.of_the_file(one)),
             other_runs=tuple(sorted(others)),
             dry_run=orders.dry_run,
         )

@@ -12,8 +12,8 @@ from typing import Any
 
 from chaosbandit.errors import Exit
 from chaosbandit.faults.fault import Fault
+from chaosbandit.foreign_text import said
 from chaosbandit.safety.ledger import Damaged
-from chaosbandit.strangers import said
 
 _SCHEMA = 1
 _LAST_RESORT = (

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from chaosbandit.cleaning import notes
+from chaosbandit.cleaning import path_notes
 from chaosbandit.cleaning.leftovers import Leftover
 from chaosbandit.cleaning.report import Failed, Note
 from chaosbandit.faults import by_hand, steps
@@ -92,7 +92,7 @@ class UndoAll:
                     outcomes.append(self._given_up(leftover, before.why, calls))
                 else:
                     outcomes.append(self._undo(leftover, calls))
-        told = notes.of_the_path([(one.leftover, one.undone) for one in outcomes])
+        told = path_notes.of_the_path([(one.leftover, one.undone) for one in outcomes])
         return [*outcomes[:-1], replace(outcomes[-1], notes=(*outcomes[-1].notes, *told))]
 
     def _undo(self, leftover: Leftover, calls: Calls) -> Outcome:
@@ -145,7 +145,7 @@ class UndoAll:
             until_s = max(undone.late.until_s, leftover.late_until_s)
             opens = undone.late.closes or leftover.ours_to_open
             leftover = replace(leftover, late_until_s=until_s, ours_to_open=opens)
-        told = notes.of_the_fault(leftover, undone, bypassed, comes_again=self._comes_again)
+        told = path_notes.of_the_fault(leftover, undone, bypassed, comes_again=self._comes_again)
         outcome = Outcome(leftover, undone, notes=told)
         return outcome if outcome.is_open else self._file_removed(outcome)
 

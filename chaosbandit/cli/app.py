@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from chaosbandit.cli import cleaning, demo, examining, planning, proxying, running, scenarios
+from chaosbandit.cli import clean, demo, doctor, plan, run, toxiproxy_serve, validate
 
 app = typer.Typer(
     name="chaosbandit",
@@ -44,10 +44,10 @@ def _root(
 
 
 app.command("demo")(demo.demo)
-app.command("plan")(planning.plan)
-app.command("run")(running.run)
-app.command("validate")(scenarios.validate)
-app.command("schema")(scenarios.schema)
-app.command("doctor")(examining.doctor)
-app.command("clean")(cleaning.clean)
-app.add_typer(proxying.toxiproxy, name="toxiproxy")
+app.command("plan")(plan.plan)
+app.command("run")(run.run)
+app.command("validate")(validate.validate)
+app.command("schema")(validate.schema)
+app.command("doctor")(doctor.doctor)
+app.command("clean")(clean.clean)
+app.add_typer(toxiproxy_serve.toxiproxy, name="toxiproxy")

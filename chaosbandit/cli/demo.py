@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chaosbandit.cli.running import AsJson, JournalFolder, Quiet, Seed, Toxiproxy, Yes
+from chaosbandit.cli.run import AsJson, JournalFolder, Quiet, Seed, Toxiproxy, Yes
 
 
 def demo(
@@ -43,9 +43,9 @@ def demo(
     """
     import os
 
-    from chaosbandit.cli.home import need_home
     from chaosbandit.cli.output import telling
-    from chaosbandit.cli.targets import host_of, refuse_unmeant, server_named
+    from chaosbandit.cli.state_folder import need_home
+    from chaosbandit.cli.target_permission import host_of, refuse_unmeant, server_named
     from chaosbandit.core.scenario import EMBEDDED
     from chaosbandit.errors import UsageError
 
@@ -53,20 +53,20 @@ def demo(
         need_home()
         if crash and prove:
             raise UsageError("found --crash and --prove, wanted one of them; run demo twice")
-        from chaosbandit.scenario.project import rules_for
+        from chaosbandit.scenario.project_rules import rules_for
 
         server = None if toxiproxy == EMBEDDED else server_named(toxiproxy)
         rules = rules_for(None, os.environ)
         if server is not None:
             refuse_unmeant([host_of(server)], yes, rules)
-        from chaosbandit.cli import stage
+        from chaosbandit.cli import demo_crash, demo_proof
         from chaosbandit.cli.wiring import RunOptions
 
         options = RunOptions(
             as_json=as_json, seed=seed, journal=journal, yes=yes, quiet=quiet, rules=rules
         )
         if crash:
-            code = stage.crash(options, server)
+            code = demo_crash.crash(options, server)
         else:
-            code = stage.perform(options, server, prove_samples if prove else 0)
+            code = demo_proof.perform(options, server, prove_samples if prove else 0)
     raise typer.Exit(code)

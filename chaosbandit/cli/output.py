@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from chaosbandit.errors import ChaosbanditError, HarnessError, ScenarioError
-from chaosbandit.hidden import masked, masked_json
+from chaosbandit.hidden_values import masked, masked_json
 
 
 def show(text: str, *, as_json: bool = False) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chaosbandit._version import __version__
-from chaosbandit.cli.children import embedded_toxiproxy
+from chaosbandit.cli.child_processes import embedded_toxiproxy
 from chaosbandit.cli.interrupts import Interrupts, interruptible
 from chaosbandit.cli.output import show
-from chaosbandit.cli.targets import refuse_unmeant, touched
+from chaosbandit.cli.target_permission import refuse_unmeant, touched
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import climbs
@@ -25,7 +25,7 @@ from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
 from chaosbandit.engine import Engine, longest_s
-from chaosbandit.hidden import masked, masked_record
+from chaosbandit.hidden_values import masked, masked_record
 from chaosbandit.ports import Sink
 from chaosbandit.report.json import to_json
 from chaosbandit.report.live import progress
@@ -35,13 +35,13 @@ from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.kill_switch import Freeze, default_places
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.scenario import Loaded, refuse_embedded_canary
-from chaosbandit.scenario.project import Rules
+from chaosbandit.scenario.project_rules import Rules
 from chaosbandit.store.journal import Journal, default_folder, file_name
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
 from chaosbandit.toxiproxy.lease import Claim
 from chaosbandit.traffic.clock import SystemClock
 from chaosbandit.traffic.prober import OpenLoopProber
-from chaosbandit.traffic.reach import reachable
+from chaosbandit.traffic.reachability import reachable
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from chaosbandit.core.events import (
     WashedOut,
 )
 from chaosbandit.core.evidence import Certificate, Mask
+from chaosbandit.core.growing_sequence import Series
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import (
     Decision,
@@ -40,12 +41,11 @@ from chaosbandit.core.model import (
     Sample,
     Validity,
 )
-from chaosbandit.core.one_ratio import in_a_row
+from chaosbandit.core.ratio_tests import in_a_row
 from chaosbandit.core.response import Belief
+from chaosbandit.core.samples_to_evidence import Weighed, Weighing, weighed_anew
 from chaosbandit.core.scenario import Scenario, Search
-from chaosbandit.core.series import Series
 from chaosbandit.core.slo import SLO
-from chaosbandit.core.weighing import Weighed, Weighing, weighed_anew
 
 AGES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # since injection; each begins a span
 Counts = tuple[int, ...]  # bad samples per SLO

@@ -18,9 +18,9 @@ from chaosbandit.core.model import (
     VerdictKind,
 )
 from chaosbandit.core.monotone import next_look, not_monotone
-from chaosbandit.core.one_ratio import log_e_above
+from chaosbandit.core.ratio_tests import log_e_above
 from chaosbandit.core.response import Estimate, estimate
-from chaosbandit.core.steady import BROKEN_LOG_E
+from chaosbandit.core.steady_state import BROKEN_LOG_E
 
 
 def withdrawn(climb: Climb) -> Cause | None:

@@ -17,7 +17,7 @@ from chaosbandit.core.evidence import OWN_EVIDENCE
 from chaosbandit.core.judge import valid
 from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.monotone import above
-from chaosbandit.core.one_ratio import log_e_above, log_e_below
+from chaosbandit.core.ratio_tests import log_e_above, log_e_below
 
 _LOOK_S = 1.0  # a batch of a held arm that only has to stand longer
 _SMALLEST = 5  # samples of it, where the rate is low

@@ -1,8 +1,8 @@
 """Evidence that stays valid however often one looks: numbers in, numbers out.
 
 `Certificate` is a confidence set for the crossing of a ladder; tests of a single ratio are in
-`one_ratio`. Nothing here knows of requests, toxics, time or policies, and no model of the response
-enters: bets may come from anywhere, validity does not depend on them.
+`ratio_tests`. Nothing here knows of requests, toxics, time or policies, and no model of the
+response enters: bets may come from anywhere, validity does not depend on them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Cause, Expose, Outcome, Purpose, Sample
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.core.steady import window
+from chaosbandit.core.steady_state import window
 
 BELIEVED = 0.35  # P(broke) below which an arm is believed to hold
 OURS = frozenset({401, 403, 407, 429})  # answers to us as a client, never the dose's doing

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from chaosbandit.core.campaign import Campaign, Exposure, median_latency_s
 from chaosbandit.core.doses import Misdelivered, Seen
 from chaosbandit.core.model import Dose, Health, Outcome, Route, Sample, Validity
-from chaosbandit.core.one_ratio import log_e_above
-from chaosbandit.core.steady import (
+from chaosbandit.core.ratio_tests import log_e_above
+from chaosbandit.core.steady_state import (
     BROKEN_LOG_E,
     arrived_s,
     is_clump,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from chaosbandit.core.campaign import Arm
 from chaosbandit.core.evidence import OWN_EVIDENCE
-from chaosbandit.core.one_ratio import log_e_above, log_e_below
+from chaosbandit.core.ratio_tests import log_e_above, log_e_below
 
 ALPHA = 0.05  # chance of calling a monotone response not monotone, however often one looks
 LOOK_FACTOR = 5.0  # a look is long enough to see most bumps this many times above the SLO's ratio

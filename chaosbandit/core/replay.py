@@ -15,13 +15,12 @@ import numpy as np
 from numpy.random import Generator
 
 from chaosbandit.core import confirmation, guardrail
-from chaosbandit.core.allowed import refused
 from chaosbandit.core.campaign import Campaign, apply, begin
 from chaosbandit.core.claims import look_below, verdicts
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.ending import worst
 from chaosbandit.core.events import Decided, Event, ExposureEnded
-from chaosbandit.core.misplaced import compared, misplaced
+from chaosbandit.core.forbidden_decisions import refused
 from chaosbandit.core.model import (
     Decision,
     Dose,
@@ -33,6 +32,7 @@ from chaosbandit.core.model import (
     Verdict,
 )
 from chaosbandit.core.policies import Policy
+from chaosbandit.core.replay_complaints import compared, misplaced
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.errors import ChaosbanditError, PolicyError
 

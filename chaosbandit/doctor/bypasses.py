@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from chaosbandit.core.scenario import Proxy, Scenario
-from chaosbandit.doctor.asking import in_thread
+from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor.findings import Finding, fail, note, ok
 
 LOOK_S = 2.0  # a file system that hangs holds nobody up
@@ -39,7 +39,7 @@ def _posted(proxy: Proxy, url: str) -> Finding:
 async def _executed(proxy: Proxy, command: tuple[str, ...]) -> Finding:
     check, program = f"bypass {proxy.name}", Path(command[0])
     try:
-        trouble, do = await in_thread(lambda: _trouble(program), LOOK_S)
+        trouble, do = await awaited_within(LOOK_S, lambda: _trouble(program))
     except TimeoutError:
         trouble, do = f"gave no answer within {LOOK_S:g} s", "put it on a disk of this machine"
     if trouble:

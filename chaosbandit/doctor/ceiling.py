@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from chaosbandit.child_server import module_as_server
 from chaosbandit.core.model import Health, Outcome, Route
 from chaosbandit.core.scenario import Scenario, Traffic
-from chaosbandit.doctor.asking import child_server, in_thread
+from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor.findings import Finding, Level, fail, ok, warn
-from chaosbandit.doctor.load import eased, is_busy
+from chaosbandit.doctor.machine_load import eased, is_busy
 from chaosbandit.ports import Signal
-from chaosbandit.report.phrases import duration
+from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.traffic.clock import SystemClock
 from chaosbandit.traffic.prober import OpenLoopProber
 
@@ -29,7 +30,7 @@ TRIES = 2  # one hiccup of the machine is no ceiling
 NEEDED_TRIES = 4  # at rates that the scenario depends on
 ENOUGH_S = 6.0  # after this no higher rate is tried
 _LOOK_S = 2.0  # longest for seeing whether others use the machine
-_MODULE = "chaosbandit.doctor.answering"
+_MODULE = "chaosbandit.doctor.ceiling_server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,11 @@ class Ceiling:
 async def findings(scenario: Scenario | None) -> list[Finding]:
     """The ceiling, and whether the scenario stays well below it."""
     bound_s = LAG_S if scenario is None else scenario.lag_bound_s
-    was_busy = await in_thread(is_busy, _LOOK_S)
+    was_busy = await awaited_within(_LOOK_S, is_busy)
     kept = await measured(bound_s, wanted_per_s(scenario))
     found = judged(kept, bound_s, scenario)
     # What the machine could not do while others used it, it may do when they do not.
-    if found.level is Level.FAIL and (was_busy or await in_thread(is_busy, _LOOK_S)):
+    if found.level is Level.FAIL and (was_busy or await awaited_within(_LOOK_S, is_busy)):
         return [eased(found)]
     return [found]
 
@@ -64,7 +65,7 @@ async def measured(bound_s: float, wanted: float) -> Ceiling:
     """Rising rates, half a second each, until one is not kept."""
     rates = RATES_PER_S + (FASTER_PER_S if 2 * wanted > RATES_PER_S[-1] else ())
     give_up_s = time.monotonic() + ENOUGH_S
-    async with child_server(_MODULE) as url:
+    async with module_as_server(_MODULE) as url:
         traffic = Traffic(url, url, rate_per_s=RATES_PER_S[0], timeout_s=1.0)
         async with OpenLoopProber(traffic, {}, SystemClock()) as prober:
             await _sent(prober, 100, 20)  # connections and code paths are warm from here on

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.doctor.traces import Trace
+from chaosbandit.doctor.leftover_search import Trace
 from chaosbandit.faults.addresses import is_one_place, place, same_server
 
 Claim = dict[str, Any]

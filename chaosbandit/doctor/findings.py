@@ -1,6 +1,6 @@
 """What an examination says: findings, each with what was found, what was wanted and what to do.
 
-Nothing is measured here; the checks make findings, `table` shows them.
+Nothing is measured here; the checks make findings, `findings_table` shows them.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from chaosbandit.faults import names
 from chaosbandit.faults.addresses import is_one_place, same_address, same_server
 from chaosbandit.faults.names import HONOURED_S, Kind, Name
-from chaosbandit.report.phrases import duration
+from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.safety.ledger import Entries, FaultLedger
 from chaosbandit.toxiproxy.listing import claimed
-from chaosbandit.toxiproxy.records import ProxyRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
 
 @dataclass(frozen=True, slots=True)

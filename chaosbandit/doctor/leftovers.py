@@ -14,17 +14,17 @@ from chaosbandit.core.scenario import Scenario
 from chaosbandit.doctor.conflicts import Claim, conflicts
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
 from chaosbandit.doctor.holders import moment
-from chaosbandit.doctor.server_answer import ServerAnswer
-from chaosbandit.doctor.traces import (
+from chaosbandit.doctor.leftover_search import (
     Trace,
     claims_in,
     runs_with_locks,
     stale_locks,
     traces_of,
 )
+from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.faults.addresses import same_server
 from chaosbandit.faults.names import HONOURED_S, owner
-from chaosbandit.report.phrases import duration, plural
+from chaosbandit.report.numbers_in_words import duration, plural
 from chaosbandit.safety.ledger import Damaged, Entries, FaultLedger
 
 CHECK = "leftovers"

@@ -20,16 +20,16 @@ from pathlib import Path
 
 from chaosbandit._version import __version__
 from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor import open_files
-from chaosbandit.doctor.asking import in_thread
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
-from chaosbandit.doctor.load import eased, is_busy
-from chaosbandit.doctor.subject import Subject
+from chaosbandit.doctor.machine_load import eased, is_busy
+from chaosbandit.doctor.what_to_examine import Subject
 from chaosbandit.errors import HarnessError
-from chaosbandit.report.phrases import duration
-from chaosbandit.safety.durable import remove_durably, write_durably
-from chaosbandit.safety.files import make_private
+from chaosbandit.report.numbers_in_words import duration
+from chaosbandit.safety.durable_files import remove_durably, write_durably
 from chaosbandit.safety.guard import TTL_S
+from chaosbandit.safety.owned_files import make_private
 from chaosbandit.safety.watchdog_link import WatchdogLink
 
 SLOW_DISK_S = 0.050
@@ -46,10 +46,10 @@ async def findings(subject: Subject) -> list[Finding]:
     """All that is to say of this machine."""
     traffic = subject.scenario.traffic if subject.scenario is not None else None
     found = await asyncio.gather(
-        in_thread(versions, DISK_S),
+        awaited_within(DISK_S, versions),
         _on_disk("ledger", subject.ledger.directory, partial(private_folder, "ledger")),
         _on_disk("journals", subject.journals, partial(folder, "journals")),
-        in_thread(watchdog, WATCHDOG_START_S + WATCHDOG_ACK_S + 1.0),
+        awaited_within(WATCHDOG_START_S + WATCHDOG_ACK_S + 1.0, watchdog),
     )
     packages, ledger, journals, watched = found
     files = open_files.findings(traffic, embedded=EMBEDDED in subject.servers)
@@ -149,11 +149,11 @@ def watchdog(start_s: float = WATCHDOG_START_S) -> Finding:
 
 async def _on_disk(check: str, directory: Path, look: Callable[[Path], Finding]) -> Finding:
     try:
-        return await in_thread(lambda: look(directory), DISK_S)
+        return await awaited_within(DISK_S, lambda: look(directory))
     except TimeoutError:
         do = "see what keeps that file system busy, or name another place in XDG_STATE_HOME"
         found = fail(check, f"{directory} gave no answer within {DISK_S:g} s", "a disk", do)
-        return eased(found) if await in_thread(is_busy, LOOK_S) else found
+        return eased(found) if await awaited_within(LOOK_S, is_busy) else found
 
 
 def _needed() -> list[str]:

@@ -15,7 +15,7 @@ from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.faults.addresses import accepts, same_address
 from chaosbandit.faults.names import owner
 from chaosbandit.toxiproxy.preflight import departures, occupied, unresolvable
-from chaosbandit.toxiproxy.records import ProxyRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
 _MOST_NAMES = 5
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
-from chaosbandit.doctor.subject import Subject, host_of
-from chaosbandit.report.phrases import plural
+from chaosbandit.doctor.what_to_examine import Subject, host_of
+from chaosbandit.report.numbers_in_words import plural
 
 
 def findings(subject: Subject) -> list[Finding]:

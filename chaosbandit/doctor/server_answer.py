@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from chaosbandit.doctor.asking import in_thread
+from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.errors import HarnessError
 from chaosbandit.faults.steps import proxy_path
-from chaosbandit.strangers import said
+from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
+from chaosbandit.toxiproxy.error_words import unanswered
 from chaosbandit.toxiproxy.listing import Listing, StrangeError, listing_in
-from chaosbandit.toxiproxy.records import ProxyRecord
 from chaosbandit.toxiproxy.round_trip import measured_s
-from chaosbandit.toxiproxy.trouble import unanswered
-from chaosbandit.traffic.reach import reachable
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
+from chaosbandit.traffic.reachability import reachable
 
 DEADLINE_S = 2.0
 _MOST_CALLS = 6  # of which a server may take its time: a slow one is the last of its round
@@ -61,8 +61,8 @@ async def look(
         return ServerAnswer(url, problem=str(error))
     with closing(calls):
         try:
-            version = await in_thread(
-                lambda: calls.call("GET", "/version", within_s=deadline_s), 2 * deadline_s
+            version = await awaited_within(
+                2 * deadline_s, lambda: calls.call("GET", "/version", within_s=deadline_s)
             )
         except UnansweredError as error:
             return await _unanswered(url, error, deadline_s)
@@ -70,7 +70,7 @@ async def look(
             found = f"its /version answered {version.status}: {said(version.text, _SAID)!r}"
             return ServerAnswer(url, version, problem=_strange(url, found), is_foreign=True)
         within_s = _MOST_CALLS * deadline_s
-        shown = await in_thread(lambda: _listed(url, version, calls, deadline_s), within_s)
+        shown = await awaited_within(within_s, lambda: _listed(url, version, calls, deadline_s))
     if shown.is_frozen:
         asked = await asyncio.gather(*(_hangs(url, name, deadline_s) for name in names))
         hanging = tuple(name for name, hangs in zip(names, asked, strict=True) if hangs)
@@ -135,7 +135,7 @@ async def _hangs(url: str, name: str, deadline_s: float) -> bool:
             except UnansweredError:
                 return True
 
-    return await in_thread(ask, 2 * deadline_s)
+    return await awaited_within(2 * deadline_s, ask)
 
 
 def _strange(url: str, what: str) -> str:

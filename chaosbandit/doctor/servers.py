@@ -12,7 +12,7 @@ from dataclasses import replace
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
 from chaosbandit.doctor.holders import Holders
 from chaosbandit.doctor.server_answer import DEADLINE_S, ServerAnswer, version_in
-from chaosbandit.report.phrases import duration
+from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.toxiproxy.calls import Reply
 from chaosbandit.toxiproxy.round_trip import SLOWEST_S, is_too_slow
 

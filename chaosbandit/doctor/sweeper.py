@@ -10,7 +10,7 @@ from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.faults import names
 from chaosbandit.faults.addresses import host_of, is_loopback
 from chaosbandit.faults.names import HONOURED_S, SWEEPER
-from chaosbandit.report.phrases import duration
+from chaosbandit.report.numbers_in_words import duration
 
 
 def findings(shown: ServerAnswer, now_epoch_s: float) -> list[Finding]:

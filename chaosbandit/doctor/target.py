@@ -18,13 +18,13 @@ from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLO
 from chaosbandit.doctor.findings import Finding, Level, fail, note, ok, told_by, warn
-from chaosbandit.doctor.subject import Subject
+from chaosbandit.doctor.what_to_examine import Subject
 from chaosbandit.errors import HarnessError
 from chaosbandit.ports import Signal
-from chaosbandit.report.phrases import duration
+from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.traffic.clock import SystemClock
 from chaosbandit.traffic.prober import OpenLoopProber
-from chaosbandit.traffic.reach import reachable
+from chaosbandit.traffic.reachability import reachable
 
 REQUESTS = 20  # to each URL
 RATE_PER_S = 10.0  # each, or the scenario's own if that is lower

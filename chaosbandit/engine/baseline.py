@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
-from chaosbandit.core import guardrail, steady
+from chaosbandit.core import guardrail, steady_state
 from chaosbandit.core.events import WashedOut
 from chaosbandit.core.model import Phase, Route, Sample
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import scored
-from chaosbandit.core.steady import Look
-from chaosbandit.engine.order import Mix
+from chaosbandit.core.steady_state import Look
 from chaosbandit.engine.recorder import Recorder
+from chaosbandit.engine.sample_order import Mix
 from chaosbandit.errors import HarnessError, SteadyStateError, TargetError
 from chaosbandit.ports import Clock, Feed, Prober, Signal
 
@@ -39,7 +39,7 @@ class Baseline:
         if met:
             await self._other_checks()
         now_s = self.clock.now_s()
-        self.recorder.record(steady.steady_measured(self.recorder.campaign, met, why, now_s))
+        self.recorder.record(steady_state.steady_measured(self.recorder.campaign, met, why, now_s))
         if not met:
             raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
 
@@ -68,7 +68,7 @@ class Baseline:
             def feed(seq: int) -> Route | Signal:
                 nonlocal asked
                 asked += 1
-                return Route.CHECK if asked <= steady.CHECK_WINDOW else Signal.END
+                return Route.CHECK if asked <= steady_state.CHECK_WINDOW else Signal.END
 
             def receive(sample: Sample, proxy: str = proxy) -> None:
                 self.recorder.observe(Phase.STEADY, sample, proxy=proxy)
@@ -91,18 +91,18 @@ class Baseline:
     async def _both_routes(self, phase: Phase) -> tuple[bool, str]:
         """Ask canary and control until it is clear whether the SLOs hold at severity 0."""
         recorder, routes = self.recorder, (Route.CANARY, Route.CONTROL)
-        asked = {route: steady.steady_wanted(self.scenario, route) for route in routes}
+        asked = {route: steady_state.steady_wanted(self.scenario, route) for route in routes}
         more = dict(asked)
         sent = dict.fromkeys(Route, 0)
         seen: dict[Route, list[Sample]] = {route: [] for route in Route}
         share = asked[Route.CONTROL] / asked[Route.CANARY]
         mix = Mix(self._weights() | {Route.CONTROL: share})
-        verdict = steady.steady_state(recorder.campaign, seen)
+        verdict = steady_state.steady_state(recorder.campaign, seen)
 
         def feed(seq: int) -> Route | Signal:
             nonlocal verdict
             out = sum(sent[r] - len(seen[r]) for r in routes)
-            verdict = steady.steady_state(recorder.campaign, seen)
+            verdict = steady_state.steady_state(recorder.campaign, seen)
             if verdict is not None:  # bad requests finish last: met only once all have
                 return Signal.SKIP if verdict[0] and out else Signal.END
             if all(sent[route] >= asked[route] for route in routes):
@@ -137,7 +137,7 @@ class Baseline:
 
         `wanted_s` grows where the rate needs more time to fill a window.
         """
-        recorder, limit_s = self.recorder, steady.limit_s(self.scenario, wanted_s)
+        recorder, limit_s = self.recorder, steady_state.limit_s(self.scenario, wanted_s)
         mix, began_s = self.mix(), self.clock.now_s()
         seen: dict[Route, list[Sample]] = {route: [] for route in Route}
         out, last_s = dict.fromkeys(Route, 0), dict.fromkeys(Route, began_s)
@@ -145,7 +145,7 @@ class Baseline:
 
         def found() -> Look:
             canary = sorted(seen[Route.CANARY], key=lambda sample: sample.seq)
-            return steady.washed_out(recorder.campaign, canary, seen[Route.CONTROL])
+            return steady_state.washed_out(recorder.campaign, canary, seen[Route.CONTROL])
 
         def feed(seq: int) -> Route | Signal:
             gone = (self.clock.now_s() - began_s) / limit_s
@@ -165,7 +165,7 @@ class Baseline:
 
         def affordable(waiting: int, gone: float) -> bool:
             left = recorder.campaign.budget_left()
-            sick = steady.plainly_sick(recorder.campaign, seen[Route.CANARY])
+            sick = steady_state.plainly_sick(recorder.campaign, seen[Route.CANARY])
             pause_s = SICK_PAUSE_S if sick else 0.0
             rested = self.clock.now_s() - last_s[Route.CANARY] >= pause_s
             return rested and guardrail.affords_probe(budget, left, waiting, gone)
@@ -176,8 +176,8 @@ class Baseline:
 
         await self.stream(feed, receive, {})
         look = found()
-        sick = steady.control_sick(seen[Route.CONTROL])
-        well = steady.check_well(recorder.campaign, seen[Route.CHECK])
+        sick = steady_state.control_sick(seen[Route.CONTROL])
+        well = steady_state.check_well(recorder.campaign, seen[Route.CHECK])
         now_s = self.clock.now_s()
         recorder.record(WashedOut(n, look.back, look.why, sick, well, now_s, look.enough))
         return look

@@ -15,7 +15,7 @@ from chaosbandit.core import judge
 from chaosbandit.core.events import ExposureEnded, ExposureStarted, Observed
 from chaosbandit.core.model import Expose, Health, Route, Validity
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.core.steady import Look
+from chaosbandit.core.steady_state import Look
 from chaosbandit.engine.baseline import Baseline
 from chaosbandit.engine.recorder import Recorder
 from chaosbandit.engine.sending import Batch, Sending

@@ -17,8 +17,8 @@ from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Expose, Phase, Purpose, Route, Sample
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.engine.order import Mix, SendOrder
 from chaosbandit.engine.recorder import Recorder
+from chaosbandit.engine.sample_order import Mix, SendOrder
 from chaosbandit.ports import Clock, Signal
 
 Note = tuple[Phase, int | None]  # what a sample was sent for, and under which decision

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import threading
 import time
 from functools import lru_cache
 from urllib.parse import urlsplit
+
+from chaosbandit.deadline_thread import within
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})
 _RESOLVE_S = 2.0
@@ -115,16 +116,10 @@ def _addresses(host: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _resolved(host: str, _period: int) -> frozenset[str]:
-    found: list[str] = []
-
-    def look_up() -> None:
-        try:
-            answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return
-        found.extend(str(address[0]) for *_, address in answers)
-
-    thread = threading.Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(_RESOLVE_S)
-    return frozenset(found)
+    try:
+        answers = within(
+            _RESOLVE_S, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        )
+    except (OSError, UnicodeError):  # among them TimeoutError
+        return frozenset()
+    return frozenset(str(address[0]) for *_, address in answers)

@@ -23,7 +23,7 @@ from chaosbandit.faults.steps import (
     swap_back,
 )
 from chaosbandit.faults.steps import create as create_closed
-from chaosbandit.hidden import shell_word
+from chaosbandit.hidden_values import shell_word
 
 _AHEAD_S = 1  # users wait for the next command
 _SOON_S = 3  # whether it hangs is known by then

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from chaosbandit.core import guardrail
 from chaosbandit.core.scenario import BRACKET, GATE, Scenario
 from chaosbandit.plan.campaigns import Cost
+from chaosbandit.plan.forecast_records import MOST, Advice, Plan, Price, quantile
 from chaosbandit.plan.intervals import of_share
-from chaosbandit.plan.outcome import MOST, Advice, Plan, Price, quantile
 
 Run = Callable[[Scenario, Sequence[int]], list[Cost]]
 """Simulates campaigns of a scenario by their numbers, or the first of them."""

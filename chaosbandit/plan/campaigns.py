@@ -25,9 +25,17 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Route, Stop, Variant
 from chaosbandit.core.policies import highest_arm, policy
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.core.steady import steady_wanted, window
+from chaosbandit.core.steady_state import steady_wanted, window
 from chaosbandit.plan.curves import Response, control_ratio, response
-from chaosbandit.sim.trial import NOTHING_SPENT, Draw, Latency, SimulatedRun, Spent, Toll, trial
+from chaosbandit.sim.simulated_campaign import (
+    NOTHING_SPENT,
+    Draw,
+    Latency,
+    SimulatedRun,
+    Spent,
+    Toll,
+    trial,
+)
 
 SETUP_S = 0.1  # to inject, read back and remove a fault
 HANGING = 1 / 3  # of the services: a failing request is heard of at the time-out only

@@ -14,10 +14,10 @@ from chaosbandit.core.confirmation import failing
 from chaosbandit.core.ending import ending
 from chaosbandit.core.model import Cause, GateOutcome
 from chaosbandit.errors import Exit
-from chaosbandit.report import costs, limits
-from chaosbandit.report.ages import latest
-from chaosbandit.report.costs import price
-from chaosbandit.report.phrases import duration, listed, plural, share
+from chaosbandit.report import answer_cost, limit_advice
+from chaosbandit.report.answer_cost import price
+from chaosbandit.report.failure_times import latest
+from chaosbandit.report.numbers_in_words import duration, listed, plural, share
 from chaosbandit.report.warnings import control_failing
 
 _ASKED_FOR_MORE = (Cause.BUDGET, Cause.TIME, Cause.SAMPLES, Cause.INCONCLUSIVE)
@@ -40,19 +40,19 @@ def _of_cause(campaign: Campaign, cause: Cause) -> str:
     """Limits and instruments; what speaks against a claim is told by `_of_claim`."""
     match cause:
         case Cause.BUDGET:
-            return limits.budget(campaign)
+            return limit_advice.budget(campaign)
         case Cause.TIME:
-            return limits.time(campaign)
+            return limit_advice.time(campaign)
         case Cause.SAMPLES:
-            return limits.samples(campaign)
+            return limit_advice.samples(campaign)
         case Cause.CAPPED:
-            return limits.capped(campaign)
+            return limit_advice.capped(campaign)
         case Cause.FROZEN:
             return "Ask who pulled the kill switch, and run again when it is released."
         case Cause.INTERRUPTED | Cause.TERMINATED:
             return (
                 "The run was interrupted; what it certified stands. Run it again for the rest: "
-                f"{price(costs.rest(campaign))}."
+                f"{price(answer_cost.rest(campaign))}."
             )
         case Cause.TARGET:
             return _target(campaign)
@@ -79,14 +79,15 @@ def _of_claim(campaign: Campaign, cause: Cause) -> str:
         case Cause.NOT_REPEATED:
             return (
                 "See what else failed when it broke (its time is in the journal), then run again: "
-                f"{price(costs.rest(campaign))}."
+                f"{price(answer_cost.rest(campaign))}."
             )
         case Cause.NOT_EXERCISED:
             return _not_exercised(campaign)
         case Cause.NOT_MONOTONE:
             return (
                 "See what changes between these severities (a time-out, a fallback, a breaker), "
-                f"and look on one side of it with a narrower ladder: {price(costs.rest(campaign))}."
+                "and look on one side of it with a narrower ladder: "
+                f"{price(answer_cost.rest(campaign))}."
             )
         case Cause.ASSUMPTIONS:
             return (
@@ -95,7 +96,9 @@ def _of_claim(campaign: Campaign, cause: Cause) -> str:
                 f"are worse, for about {plural(_look_samples(campaign), 'request')} each."
             )
         case Cause.INCONCLUSIVE:
-            return _void(campaign) or f"Run again: the rest needs {price(costs.rest(campaign))}."
+            return (
+                _void(campaign) or f"Run again: the rest needs {price(answer_cost.rest(campaign))}."
+            )
         case _:
             return _undecided_gate(campaign)
 
@@ -108,7 +111,7 @@ def _target(campaign: Campaign) -> str:
     if control_failing(campaign) is not None:
         return _dead()
     if not campaign.washouts_failed:
-        again = price(costs.rest(campaign))
+        again = price(answer_cost.rest(campaign))
         return f"See to the target first, no fault of ours did that; then run again: {again}."
     return (
         f"See what is slow to recover (pools, queues, breakers), or raise timing.washout (now "

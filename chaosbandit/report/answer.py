@@ -9,7 +9,7 @@ from chaosbandit.core.claims import withdrawn
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.confirmation import failing
 from chaosbandit.core.model import Bracket, Cause
-from chaosbandit.report.phrases import duration, share
+from chaosbandit.report.numbers_in_words import duration, share
 from chaosbandit.report.records import EstimateResult
 
 

@@ -12,7 +12,7 @@ from chaosbandit.core.climb import Climb
 from chaosbandit.core.judge import valid
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Cause
-from chaosbandit.report.phrases import spanned
+from chaosbandit.report.numbers_in_words import spanned
 from chaosbandit.report.records import EstimateResult
 
 BAND = 0.90

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from chaosbandit.core.model import Dose
-from chaosbandit.report.phrases import duration, plural, share
+from chaosbandit.report.numbers_in_words import duration, plural, share
 from chaosbandit.report.records import ExposureResult
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.events import Event, RunStarted, Stopped
-from chaosbandit.hidden import masked
-from chaosbandit.report.axis import ASCII, FAINT, UNICODE, Glyphs, Row
-from chaosbandit.report.lines import PlainLines, line_of
-from chaosbandit.report.phrases import clock, writable
-from chaosbandit.report.picture import picture
-from chaosbandit.report.scene import Scene, watch
+from chaosbandit.hidden_values import masked
+from chaosbandit.report.bracket_axis import ASCII, FAINT, UNICODE, Glyphs, Row
+from chaosbandit.report.live_rows import picture
+from chaosbandit.report.numbers_in_words import clock, writable
+from chaosbandit.report.plain_progress import PlainLines, line_of
+from chaosbandit.report.run_progress import Scene, watch
 
 if TYPE_CHECKING:
     from rich.console import Console

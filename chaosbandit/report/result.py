@@ -16,7 +16,7 @@ from chaosbandit.core.model import Cause, Dose, Phase, Route
 from chaosbandit.core.slo import SLO
 from chaosbandit.errors import Exit
 from chaosbandit.report.advice import next_step
-from chaosbandit.report.ladder import ladder_result, per_slo, unit_of
+from chaosbandit.report.ladder_result import ladder_result, per_slo, unit_of
 from chaosbandit.report.records import (
     SCHEMA,
     BudgetResult,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from chaosbandit.core.model import Phase, Route
 from chaosbandit.report.ladder_text import basis_lines, dose_lines, undecided_lines
-from chaosbandit.report.phrases import count, duration, plural, share, window
+from chaosbandit.report.numbers_in_words import count, duration, plural, share, window
 from chaosbandit.report.records import BudgetResult, Cleanliness, Result, RouteResult
 
 WIDTH = 100

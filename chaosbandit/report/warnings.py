@@ -9,10 +9,10 @@ from chaosbandit.core.campaign import Campaign, Exposure
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import failed
 from chaosbandit.core.model import Route, Sample
-from chaosbandit.core.one_ratio import log_e_above
-from chaosbandit.core.steady import BROKEN_LOG_E
-from chaosbandit.report.ages import latest
-from chaosbandit.report.phrases import plural
+from chaosbandit.core.ratio_tests import log_e_above
+from chaosbandit.core.steady_state import BROKEN_LOG_E
+from chaosbandit.report.failure_times import latest
+from chaosbandit.report.numbers_in_words import plural
 from chaosbandit.report.records import ControlResult
 
 _REASONS = 2  # of void exposures that are told

@@ -17,13 +17,14 @@ from chaosbandit.errors import CleanupError, HarnessError
 from chaosbandit.faults.fault import Fault
 from chaosbandit.safety.bypass import run_bypass
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.safety.locks import RunLocks, locked, unlock
+from chaosbandit.safety.lock_files import locked, unlock
+from chaosbandit.safety.run_claims import RunLocks
 from chaosbandit.safety.watchdog_fault import UNDO_S
 from chaosbandit.safety.watchdog_link import WatchdogLink
 from chaosbandit.safety.watched_faults import WatchedFaults, left_s
-from chaosbandit.to_the_end import in_thread, to_the_end
 from chaosbandit.toxiproxy.lease import DURATION_S, Claim, Lease
 from chaosbandit.toxiproxy.undo import Late
+from chaosbandit.uninterrupted import in_thread, to_the_end
 
 _Result = TypeVar("_Result")
 

@@ -7,7 +7,6 @@ Whatever cannot be asked counts as frozen: nobody should have to repair the swit
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +14,9 @@ from typing import Self
 
 import httpx
 
+from chaosbandit.deadline_thread import awaited_within
+from chaosbandit.foreign_text import said
 from chaosbandit.safety.ledger import state_directory
-from chaosbandit.strangers import said
 
 PERIOD_S = 1.0
 LOOK_S = 1.0  # longest wait for a file system or a server to answer
@@ -82,23 +82,8 @@ class Freeze:
         return why + "; as long as that is so nothing is injected"
 
     async def _look_at_file(self, path: Path) -> str | None:
-        """In a daemon thread of its own: a file system that hangs must not hold the process."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str | None] = loop.create_future()
-
-        def say(found: str | None) -> None:
-            if not answer.done():
-                answer.set_result(found)
-
-        def look() -> None:
-            found = _found_at(path)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(say, found)
-
-        threading.Thread(target=look, daemon=True, name="kill-switch").start()
         try:
-            async with asyncio.timeout(self._look_s):
-                return await answer
+            return await awaited_within(self._look_s, lambda: _found_at(path))
         except TimeoutError:
             return (
                 f"kill switch: the file system of {path} gave no answer within {self._look_s:g} s"

@@ -19,9 +19,10 @@ from typing import Any
 
 from chaosbandit.faults.fault import Bypass, Fault, Toxic
 from chaosbandit.faults.names import owner
-from chaosbandit.hidden import hide, variables_in
-from chaosbandit.safety.durable import is_locked, remove_durably, write_durably
-from chaosbandit.safety.files import is_private, make_private, read_ours
+from chaosbandit.hidden_values import hide, variables_in
+from chaosbandit.safety.durable_files import remove_durably, write_durably
+from chaosbandit.safety.lock_files import is_locked
+from chaosbandit.safety.owned_files import is_private, make_private, read_ours
 
 _VERSION = 2
 _FOUND = 60  # characters of what is wrong in a file

@@ -164,8 +164,8 @@ class Watchdog:
 
     def note(self, text: str) -> None:
         """Append to the log file, which exists only if there was something to say."""
-        from chaosbandit.hidden import masked
-        from chaosbandit.safety.files import open_ours
+        from chaosbandit.hidden_values import masked
+        from chaosbandit.safety.owned_files import open_ours
 
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -196,7 +196,7 @@ def main(descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]) -> int
                 run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
             _stand_in_for_packages()
             import chaosbandit.safety.watchdog_fault  # noqa: F401  now: there is no time later
-            from chaosbandit.safety.durable import remove_unlocked
+            from chaosbandit.safety.lock_files import remove_unlocked
 
             clean = watchdog.watch()
             for lock in locks:

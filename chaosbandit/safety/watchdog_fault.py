@@ -21,7 +21,7 @@ from chaosbandit.faults.by_hand import commands
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import is_lease
 from chaosbandit.safety.bypass import run_bypass
-from chaosbandit.safety.durable import remove_durably
+from chaosbandit.safety.durable_files import remove_durably
 from chaosbandit.toxiproxy.calls import Calls, StoppedError
 from chaosbandit.toxiproxy.undo import (
     FROZEN_S,

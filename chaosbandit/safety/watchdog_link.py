@@ -7,46 +7,25 @@ and servers beyond passing them on.
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
 import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from chaosbandit.errors import HarnessError
 from chaosbandit.faults.fault import Fault
+from chaosbandit.safety.forked_children import keep_from_children
 from chaosbandit.safety.ledger import fault_to_json
 
 _BEAT_S = 0.4
 _TOUCHED_S = 1.5  # a run silent for longer is stuck, or as good as stuck
 _READ_BYTES = 65536
 _PROGRAM = Path(__file__).with_name("watchdog.py")
-
-
-class _Closeable(Protocol):
-    def close(self) -> None: ...
-
-
-_not_for_children: weakref.WeakSet[_Closeable] = weakref.WeakSet()
-
-
-def keep_from_children(closeable: _Closeable) -> None:
-    """Close it in every forked child: a worker that holds our end would hide our death."""
-    _not_for_children.add(closeable)
-
-
-def _close_in_child() -> None:
-    for closeable in list(_not_for_children):
-        closeable.close()
-
-
-os.register_at_fork(after_in_child=_close_in_child)
 
 
 class WatchdogLink:

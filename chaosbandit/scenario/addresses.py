@@ -1,6 +1,6 @@
 """Addresses as people write them: `host:port`, URLs, HTTP header fields.
 
-Readers like those of `spelling`: what they raise never repeats what was found.
+Readers like those of `quantities`: what they raise never repeats what was found.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from chaosbandit.core.scenario import EMBEDDED
 from chaosbandit.faults.fault import Bypass
-from chaosbandit.scenario.spelling import WantedError, text
+from chaosbandit.scenario.quantities import WantedError, text
 
 HOST_PORT_PATTERN = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
 URL_PATTERN = r"^https?://.+$"

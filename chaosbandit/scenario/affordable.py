@@ -1,6 +1,6 @@
 """Whether time, requests and budget suffice for any answer, and which number would.
 
-Checks between sections, as those of `checks`; only what can never work is refused.
+Checks between sections, as those of `section_checks`; only what can never work is refused.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from chaosbandit.core.one_ratio import in_a_row
+from chaosbandit.core.ratio_tests import in_a_row
 from chaosbandit.core.slo import SLO, ErrorBudget
-from chaosbandit.scenario.finding import Finding, Shown
-from chaosbandit.scenario.shape import Document
+from chaosbandit.scenario.contradictions import Finding, Shown
+from chaosbandit.scenario.file_keys import Document
 
 
 def _bounds_below_timeout(document: Document, shown: Shown) -> Iterator[Finding]:

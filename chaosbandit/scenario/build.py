@@ -5,11 +5,11 @@ from __future__ import annotations
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.scenario import Guardrails, Proxy, Scenario, Search, Timing, Traffic
 from chaosbandit.core.slo import SLO, ErrorBudget
-from chaosbandit.scenario import shape
+from chaosbandit.scenario import file_keys
 from chaosbandit.scenario.doses import LadderKeys
 
 
-def scenario_of(document: shape.Document) -> Scenario:
+def scenario_of(document: file_keys.Document) -> Scenario:
     """The immutable record every other part works with."""
     budget = document.budget
     return Scenario(
@@ -33,7 +33,7 @@ def scenario_of(document: shape.Document) -> Scenario:
     )
 
 
-def _traffic(keys: shape.TrafficKeys) -> Traffic:
+def _traffic(keys: file_keys.TrafficKeys) -> Traffic:
     return Traffic(
         url=keys.url,
         control_url=keys.control_url or keys.url,
@@ -46,14 +46,14 @@ def _traffic(keys: shape.TrafficKeys) -> Traffic:
     )
 
 
-def _ladder(keys: LadderKeys, document: shape.Document) -> Ladder:
+def _ladder(keys: LadderKeys, document: file_keys.Document) -> Ladder:
     """A gate is a severity of its ladder, so that it can be decided either way."""
     gate, resolution = document.require.get(keys.name), document.search.resolution
     bound = None if gate is None else gate.value
     return Ladder(keys.name, keys.proxy, keys.dose(), keys.mild, keys.harsh, resolution, bound)
 
 
-def _search(keys: shape.SearchKeys) -> Search:
+def _search(keys: file_keys.SearchKeys) -> Search:
     return Search(
         policy=keys.policy,
         confidence=keys.confidence,
@@ -70,7 +70,7 @@ def _search(keys: shape.SearchKeys) -> Search:
     )
 
 
-def _guardrails(keys: shape.GuardrailKeys) -> Guardrails:
+def _guardrails(keys: file_keys.GuardrailKeys) -> Guardrails:
     return Guardrails(
         max_severity=keys.max_severity.value if keys.max_severity else None,
         max_severity_unit=keys.max_severity.unit if keys.max_severity else None,
@@ -81,7 +81,7 @@ def _guardrails(keys: shape.GuardrailKeys) -> Guardrails:
     )
 
 
-def _timing(keys: shape.TimingKeys) -> Timing:
+def _timing(keys: file_keys.TimingKeys) -> Timing:
     return Timing(
         warmup_s=keys.warmup,
         warmup_samples=keys.warmup_samples,

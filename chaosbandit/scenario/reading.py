@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from chaosbandit.core.scenario import EMBEDDED, Scenario
 from chaosbandit.errors import Problem, ScenarioError
-from chaosbandit.hidden import Hide
-from chaosbandit.scenario import refusals
+from chaosbandit.hidden_values import Hide
+from chaosbandit.scenario import pydantic_problems
 from chaosbandit.scenario.build import scenario_of
-from chaosbandit.scenario.checks import findings
-from chaosbandit.scenario.compose import ENOUGH_PROBLEMS, compose
-from chaosbandit.scenario.shape import Document
-from chaosbandit.scenario.source import text_of
+from chaosbandit.scenario.file_keys import Document
+from chaosbandit.scenario.file_text import text_of
+from chaosbandit.scenario.section_checks import findings
 from chaosbandit.scenario.tree import Path as KeyPath
 from chaosbandit.scenario.tree import Tree, printable
+from chaosbandit.scenario.yaml_to_tree import ENOUGH_PROBLEMS, compose
 
 MOST_PROBLEMS = 100  # a message shows
 
@@ -87,14 +87,14 @@ def _document(tree: Tree) -> Document | None:
         return None
     data = copy.deepcopy(tree.data)
     for error in _errors(data):
-        if refusals.is_unknown_key(error):
+        if pydantic_problems.is_unknown_key(error):
             if len(tree.problems) < ENOUGH_PROBLEMS:
-                refusals.report(tree, error)
-            _remove(data, refusals.path_of(error))
+                pydantic_problems.report(tree, error)
+            _remove(data, pydantic_problems.path_of(error))
     refused = set()
     for error in _errors(data):
         if len(tree.problems) < ENOUGH_PROBLEMS:
-            refusals.report(tree, error)
+            pydantic_problems.report(tree, error)
         refused.add(str(error["loc"][0]))
     return _compare(tree, data, refused)
 
@@ -105,7 +105,9 @@ def _compare(tree: Tree, data: dict[str, Any], refused: set[str]) -> Document:
     document = Document.model_validate({**kept, **stand_ins})
 
     def shown(path: KeyPath) -> str:
-        return tree.values[path].shown if path in tree.values else refusals.default_of(path)
+        return (
+            tree.values[path].shown if path in tree.values else pydantic_problems.default_of(path)
+        )
 
     for finding in findings(document, refused, shown):
         if tree.is_broken(finding.path):

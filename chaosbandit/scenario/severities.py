@@ -1,6 +1,6 @@
 """Severities outside of a ladder, `2s` or `> 10%`: in the unit of the first dose that reads them.
 
-Readers as those of `spelling`; whether an amount fits a ladder is checked later.
+Readers as those of `quantities`; whether an amount fits a ladder is checked later.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from chaosbandit.core import doses
-from chaosbandit.scenario import fields as f
+from chaosbandit.scenario import value_types as f
 from chaosbandit.scenario.doses import LADDERS
-from chaosbandit.scenario.spelling import Amount, WantedError
+from chaosbandit.scenario.quantities import Amount, WantedError
 
 
 def amount(value: object) -> Amount:

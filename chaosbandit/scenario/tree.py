@@ -1,6 +1,6 @@
 """A file's data and the place of every key and value in it, with all that is wrong with them.
 
-Made by `compose`; it knows nothing of YAML nor of what a scenario contains.
+Made by `yaml_to_tree`; it knows nothing of YAML nor of what a scenario contains.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Self
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.events import Event, ExposureStarted, Stopped
 from chaosbandit.errors import HarnessError, UsageError
-from chaosbandit.hidden import masked_json
+from chaosbandit.hidden_values import masked_json
 from chaosbandit.store.event_line import NotJsonError, event_of, line_of, prepare
 
 _MUST_SURVIVE = (ExposureStarted, Stopped)  # on disk, not just on its way, before we go on

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from chaosbandit.faults.fault import Toxic
-from chaosbandit.strangers import said
+from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply
 from chaosbandit.toxiproxy.listing import StrangeError
 

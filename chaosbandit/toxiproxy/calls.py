@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from chaosbandit.strangers import LARGEST_BYTES, said
+from chaosbandit.deadline_thread import within
+from chaosbandit.foreign_text import LARGEST_BYTES, said
 from chaosbandit.toxiproxy.deadline_connection import Address, Connection, resolved
 
 CALL_S = 2.0
@@ -308,40 +309,31 @@ def status_of(method: str, url: str, within_s: float, body: object = None) -> in
     Raises:
         UnansweredError: no status within `within_s`.
     """
-    found: list[int | Exception] = []
-    thread = threading.Thread(target=_ask, args=(method, url, within_s, body, found), daemon=True)
-    thread.start()
-    thread.join(within_s)
-    last = found[0] if found else TimeoutError()
-    if isinstance(last, int):
-        return last
-    raise UnansweredError(
-        method,
-        url,
-        _in_words(last, within_s),
-        refused=isinstance(last, ConnectionRefusedError),
-    ) from last
-
-
-def _ask(
-    method: str, url: str, within_s: float, body: object, found: list[int | Exception]
-) -> None:
     try:
-        parts = urlsplit(url)
-        tls = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=within_s)
-        try:
-            target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-            payload = None if body is None else json.dumps(body).encode()
-            headers = {} if body is None else {"Content-Type": "application/json"}
-            connection.request(method, target, payload, headers)
-            with connection.getresponse() as response:
-                found.append(response.status)
-        finally:
-            connection.close()
-    except Exception as error:  # told by the thread that waits
-        found.append(error)
+        return within(within_s, lambda: _ask(method, url, within_s, body))
+    except Exception as error:
+        raise UnansweredError(
+            method,
+            url,
+            _in_words(error, within_s),
+            refused=isinstance(error, ConnectionRefusedError),
+        ) from error
+
+
+def _ask(method: str, url: str, within_s: float, body: object) -> int:
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=within_s)
+    try:
+        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        payload = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        connection.request(method, target, payload, headers)
+        with connection.getresponse() as response:
+            return response.status
+    finally:
+        connection.close()
 
 
 def _in_words(error: Exception, within_s: float) -> str:

@@ -9,9 +9,10 @@ import http.client
 import math
 import select
 import socket
-import threading
 import time
 from typing import Any
+
+from chaosbandit.deadline_thread import within
 
 Address = tuple[int, Any]  # family, and what connect() takes
 
@@ -68,26 +69,15 @@ def left_s(give_up_s: float) -> float:
 
 def resolved(host: str, port: int, give_up_s: float) -> tuple[Address, ...]:
     """The addresses of `host`; names are looked up in a thread, since that call has no time-out."""
-    found: list[tuple[Address, ...] | OSError] = []
 
-    def look_up(flags: int) -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-            found.append(tuple((int(family), address) for family, _, _, _, address in answers))
-        except OSError as error:
-            found.append(error)
+    def look_up(flags: int) -> tuple[Address, ...]:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        return tuple((int(family), address) for family, _, _, _, address in answers)
 
-    look_up(socket.AI_NUMERICHOST)
-    if isinstance(found[0], OSError):
-        found.clear()
-        thread = threading.Thread(target=look_up, args=(0,), daemon=True)
-        thread.start()
-        thread.join(left_s(give_up_s))
-        if not found:
-            raise TimeoutError
-    if isinstance(found[0], OSError):
-        raise found[0]
-    return found[0]
+    try:
+        return look_up(socket.AI_NUMERICHOST)
+    except OSError:
+        return within(left_s(give_up_s), lambda: look_up(0))
 
 
 def _connected(addresses: tuple[Address, ...], give_up_s: float) -> DeadlineSocket:

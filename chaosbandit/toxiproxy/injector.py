@@ -27,9 +27,9 @@ from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.faults.softening import is_soft
 from chaosbandit.ports import Aftermath, Injected, Safety
-from chaosbandit.to_the_end import in_thread, to_the_end
 from chaosbandit.toxiproxy import adapter
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
+from chaosbandit.toxiproxy.error_words import not_undone, of_others, told
 from chaosbandit.toxiproxy.listing import (
     StrangeError,
     all_proxies,
@@ -38,9 +38,9 @@ from chaosbandit.toxiproxy.listing import (
     toxics_named,
 )
 from chaosbandit.toxiproxy.preflight import changes, departures, occupied, unresolvable
-from chaosbandit.toxiproxy.records import ProxyRecord, check_toxic
-from chaosbandit.toxiproxy.trouble import not_undone, of_others, told
 from chaosbandit.toxiproxy.undo import FROZEN_S, NotUndoneError, Undone, undo
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, check_toxic
+from chaosbandit.uninterrupted import in_thread, to_the_end
 
 T = TypeVar("T")
 

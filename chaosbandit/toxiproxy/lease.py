@@ -21,12 +21,12 @@ from chaosbandit.faults.addresses import is_one_place, place, same_address
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, parse, written
 from chaosbandit.faults.steps import proxy_path
-from chaosbandit.strangers import said
+from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, claimed, one_proxy
-from chaosbandit.toxiproxy.records import ProxyRecord
 from chaosbandit.toxiproxy.round_trip import SLOWEST_S, is_too_slow, measured_s
 from chaosbandit.toxiproxy.undo import NotUndoneError, undo
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
 DURATION_S = 60.0
 NOWHERE = "127.0.0.1:0"

@@ -14,9 +14,9 @@ from chaosbandit.faults import names
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind
 from chaosbandit.faults.steps import proxy_path
-from chaosbandit.strangers import said
+from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 _FOUND = 60  # characters of what is no proxy
 

@@ -14,8 +14,8 @@ from chaosbandit.faults import names
 from chaosbandit.faults.addresses import is_known, parts, same_address
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind
-from chaosbandit.strangers import said
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.foreign_text import said
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 _EVERYWHERE = "*"
 

@@ -27,10 +27,10 @@ from chaosbandit.faults.softening import is_soft, may_be_quiet, soft_form
 from chaosbandit.faults.steps import DEADLINE_S, proxy_path, stand_in
 from chaosbandit.toxiproxy.calls import LATE_S as LATE_S  # for those who wait for it
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
-from chaosbandit.toxiproxy.cutting import Cutting, FrozenError
+from chaosbandit.toxiproxy.cut_and_reopen import Cutting, FrozenError
 from chaosbandit.toxiproxy.listing import StrangeError, as_toxic, one_proxy, toxics_named
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
-from chaosbandit.toxiproxy.sending import RefusedError, send
+from chaosbandit.toxiproxy.run_steps import RefusedError, send
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 FROZEN_S = 75.0  # freezes by clients that give up end by themselves after 45-60 s
 _FIRST_LOOK_S = 0.1  # before a cut, which is in a hurry

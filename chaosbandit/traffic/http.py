@@ -21,7 +21,7 @@ from yarl import URL
 from chaosbandit import __version__
 from chaosbandit.core.model import Outcome
 from chaosbandit.errors import TargetError
-from chaosbandit.shortage import is_shortage
+from chaosbandit.machine_shortage import is_shortage
 
 IDLE_S = (
     1.5  # below the idle limit of common servers, so that a kept connection is rarely a dead one

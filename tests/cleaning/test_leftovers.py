@@ -11,7 +11,7 @@ from chaosbandit.faults.names import Kind, written
 from chaosbandit.faults.steps import stand_in
 from chaosbandit.safety.ledger import Damaged, Entries, Entry
 from chaosbandit.toxiproxy.listing import Listing
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 HERE = "http://127.0.0.1:8474"
 ELSEWHERE = "http://10.9.9.9:8474"

@@ -25,8 +25,8 @@ from chaosbandit.faults.names import HONOURED_S, SWEEPER, Kind, parse, written
 from chaosbandit.faults.steps import stand_in
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy import calls, undo
+from tests.cleaning.lossy_api import Fate, relay
 from tests.cleaning.operators import ORIGINAL, OperatorPath, free_port, silent_server
-from tests.cleaning.relays import Fate, relay
 
 QUICK_S = 0.05
 PATIENCE_S = 15.0

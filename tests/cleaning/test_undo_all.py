@@ -22,9 +22,9 @@ from chaosbandit.faults import by_hand
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.steps import drop, stand_in, swap_back
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.toxiproxy import cutting
+from chaosbandit.toxiproxy import cut_and_reopen
+from tests.cleaning.lossy_api import Fate, relay
 from tests.cleaning.operators import ORIGINAL, OperatorPath, free_port, own_path, silent_server
-from tests.cleaning.relays import Fate, relay
 
 
 def sweep(
@@ -263,7 +263,7 @@ def test_call_that_may_be_late_leaves_the_fault_on_the_ledger(
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that hangs is waited for some seconds only."""
-    monkeypatch.setattr(cutting, "FROZEN_LOOK_S", 0.2)
+    monkeypatch.setattr(cut_and_reopen, "FROZEN_LOOK_S", 0.2)
     monkeypatch.setattr(undo_all, "FROZEN_S", 3.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from chaosbandit.core import steady as steadiness
+from chaosbandit.core import steady_state as steadiness
 from chaosbandit.core.campaign import Campaign, apply
 from chaosbandit.core.events import Decided, ExposureEnded, ExposureStarted, Observed
 from chaosbandit.core.model import (

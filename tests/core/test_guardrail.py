@@ -7,11 +7,11 @@ import pytest
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign, Tally, apply
 from chaosbandit.core.climb import Climb
+from chaosbandit.core.growing_sequence import Series
 from chaosbandit.core.guardrail import Admitted, Refused, admit
 from chaosbandit.core.model import Cause, Expose, Outcome, Purpose, Route, Sample
 from chaosbandit.core.replay import opening
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
-from chaosbandit.core.series import Series
 from tests.simulated import (
     AVAILABILITY,
     LATENCY,

@@ -8,9 +8,9 @@ import pytest
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign, Exposure, apply
 from chaosbandit.core.events import EvidenceExpired, ExposureStarted
+from chaosbandit.core.growing_sequence import Series
 from chaosbandit.core.model import Dose, Health, Outcome, Purpose, Route, Sample, Validity
 from chaosbandit.core.scenario import Search
-from chaosbandit.core.series import Series
 from tests.core.by_hand import ARMS, closed, measured, rescored, row, standing
 from tests.simulated import errors_ladder, sample, scenario
 

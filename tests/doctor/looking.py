@@ -12,16 +12,16 @@ import typer
 from typer.main import get_command
 
 from chaosbandit.cli.app import app
-from chaosbandit.cli.examining import doctor
+from chaosbandit.cli.doctor import doctor
 from chaosbandit.core.scenario import Scenario
-from chaosbandit.doctor.asking import Answer
 from chaosbandit.doctor.findings import Finding
+from chaosbandit.doctor.http_request import Answer
 from chaosbandit.doctor.server_answer import ServerAnswer
-from chaosbandit.doctor.subject import Subject
+from chaosbandit.doctor.what_to_examine import Subject
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy.calls import Reply
 from chaosbandit.toxiproxy.listing import Listing
-from chaosbandit.toxiproxy.records import ProxyRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
 URL = "http://127.0.0.1:8474"
 _COMMAND = re.compile(r"`chaosbandit ([a-z]+)([^`]*)`")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chaosbandit.doctor.conflicts import conflicts
-from chaosbandit.doctor.traces import Trace
+from chaosbandit.doctor.leftover_search import Trace
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import Kind, written
 from tests.doctor.faults import fault_of

@@ -12,7 +12,7 @@ import pytest
 from chaosbandit.doctor.holders import Holders, at_server, holder_of, on_proxy
 from chaosbandit.faults.names import HONOURED_S, Kind, written
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 from tests.doctor.faults import LATENCY, fault_of
 from tests.doctor.looking import URL
 

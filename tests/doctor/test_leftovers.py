@@ -22,7 +22,7 @@ from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, written
 from chaosbandit.faults.steps import stand_in
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 from tests.doctor.faults import LATENCY, fault_of, listed, put_on, put_stand_in
 from tests.doctor.looking import URL, levels, shown
 from tests.operator_path import operator_path

@@ -14,7 +14,7 @@ from chaosbandit.doctor.findings import Finding
 from chaosbandit.doctor.proxies import findings
 from chaosbandit.doctor.server_answer import ServerAnswer, look
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 from tests.doctor.faults import put_on
 from tests.doctor.looking import levels, one, shown
 from tests.operator_path import free_port, operator_path

@@ -6,7 +6,7 @@ import time
 
 from chaosbandit.doctor.sweeper import findings
 from chaosbandit.faults.names import HONOURED_S, SWEEPER, Kind, written
-from chaosbandit.toxiproxy.records import ProxyRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord
 from tests.doctor.looking import levels, shown
 
 NOW_S = float(int(time.time()))

@@ -13,7 +13,7 @@ from signal import SIG_DFL, SIGHUP, signal
 
 import pytest
 
-from chaosbandit.cli.stage import Stage, standing
+from chaosbandit.cli.demo_services import Stage, standing
 from tests.faultpoints.outages import Server
 from tests.faultpoints.situations import Place
 from tests.faultpoints.worlds import Topology, World, wait_for_watchdogs, world

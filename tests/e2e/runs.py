@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from chaosbandit.cli.children import child
+from chaosbandit.cli.child_processes import child
 
 PATIENCE_S = 30.0
 

@@ -21,9 +21,7 @@ from signal import SIGKILL
 from chaosbandit.core.events import ExposureStarted, Observed, Stopped
 from chaosbandit.core.model import Phase
 from chaosbandit.store.journal import read
-from tests.e2e.bulky import GIVE_UP_S
-from tests.e2e.runs import Command, Ended, journals, ledger_files, processes_with, soon
-from tests.e2e.wedge import (
+from tests.e2e.freezing_path import (
     FALLBACK,
     IMPATIENT,
     ORIGINAL,
@@ -32,6 +30,8 @@ from tests.e2e.wedge import (
     Stage,
     standing,
 )
+from tests.e2e.large_answers import GIVE_UP_S
+from tests.e2e.runs import Command, Ended, journals, ledger_files, processes_with, soon
 from tests.faultpoints.outages import Heard
 
 SERVED_S = 8.0  # users are well again so long after the removal has begun, or the server is back

@@ -23,12 +23,12 @@ def path(toxiproxy_url: str) -> Iterator[OperatorPath]:
         yield path
 
 
-def on_duty(state: Path, *servers: str) -> Command:
+def sidecar_at(state: Path, *servers: str) -> Command:
     """A sidecar that looks every second, from its first line on."""
     options = [word for url in servers for word in ("--toxiproxy", url)]
     arguments = ["clean", "--expired", "--watch", "--every", "1s", *options]
     command = Command(state, *arguments)
-    command.until("on duty: looking at ")
+    command.until("at work: looking at ")
     return command
 
 
@@ -42,7 +42,7 @@ def test_sidecar_clears_up_until_it_is_told_to_leave(
     path: OperatorPath, tmp_path: Path, number: Signals
 ) -> None:
     """The run was on a host that is gone: nothing is known but what the server shows."""
-    with on_duty(tmp_path, path.url) as sidecar:
+    with sidecar_at(tmp_path, path.url) as sidecar:
         assert soon(lambda: bool(lease(path)))
         fault = path.fault(expires_in_s=2)
         path.inject(fault)
@@ -55,10 +55,10 @@ def test_sidecar_clears_up_until_it_is_told_to_leave(
     lines = ended.err.splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
     assert [line.split(" ", 1)[1].partition(":")[0] for line in lines] == [
-        "on duty",
+        "at work",
         "undone",
         number.name,
-        "off duty",
+        "ended",
     ]
     assert ended.out == ""
 
@@ -73,21 +73,21 @@ def test_what_is_being_undone_is_finished_and_what_is_left_is_exit_7(
     assert path.call(mark.method, mark.path, mark.body) == 201
     assert path.call(close.method, close.path, close.body) == 200
     port = int(path.listen.rpartition(":")[2])
-    with socket.create_server(("127.0.0.1", port)), on_duty(tmp_path, path.url) as sidecar:
+    with socket.create_server(("127.0.0.1", port)), sidecar_at(tmp_path, path.url) as sidecar:
         assert soon(lambda: path.show()["toxics"] == [], 20.0)
         sidecar.send(SIGTERM)
         sidecar.send(SIGTERM)
         ended = sidecar.ended().told(7)
     assert f"NOT UNDONE: {fault.name}" in ended.err
     assert "by hand: curl " in ended.err
-    assert ended.err.splitlines()[-1].endswith("off duty: 0 undone, 1 left")
+    assert ended.err.splitlines()[-1].endswith("ended: 0 undone, 1 left")
     assert path.names() == sorted([ORIGINAL, stand_in(fault)])  # that it is ours to open
 
 
 def test_a_killed_sidecar_leaves_a_lease_that_the_next_one_takes_away(
     path: OperatorPath, tmp_path: Path
 ) -> None:
-    with on_duty(tmp_path, path.url) as sidecar:
+    with sidecar_at(tmp_path, path.url) as sidecar:
         assert soon(lambda: bool(lease(path)))
         sidecar.send(SIGKILL)
         assert sidecar.process.wait(10) == -SIGKILL
@@ -98,7 +98,7 @@ def test_a_killed_sidecar_leaves_a_lease_that_the_next_one_takes_away(
     stale = f"cb-lease.{SWEEPER}.{int(time.time()) - 1}"
     body = {"name": stale, "listen": "127.0.0.1:0", "upstream": SWEEPER, "enabled": False}
     path.call("POST", "/proxies", body)
-    with on_duty(tmp_path, path.url) as sidecar:
+    with sidecar_at(tmp_path, path.url) as sidecar:
         assert soon(lambda: stale not in path.names())
         sidecar.send(SIGTERM)
         sidecar.ended().told(0)
@@ -109,7 +109,7 @@ def test_servers_come_and_go(path: OperatorPath, tmp_path: Path) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         absent = f"http://127.0.0.1:{reserved.getsockname()[1]}"
-        with on_duty(tmp_path, absent, path.url) as sidecar:
+        with sidecar_at(tmp_path, absent, path.url) as sidecar:
             sidecar.until(f"{absent}: NOT REACHED: connection refused; is a Toxiproxy")
             fault = path.fault(expires_in_s=2)
             path.inject(fault)

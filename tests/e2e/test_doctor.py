@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
-from tests.cli.test_targets import DEMO, FAR
+from chaosbandit.cli.demo_services import Stage
+from tests.cli.test_target_permission import DEMO, FAR
 from tests.e2e.runs import Command, chaosbandit, proxies, scenario_with
 from tests.operator_path import free_port
 

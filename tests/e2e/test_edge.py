@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chaosbandit.cli.stage import demo_folder
+from chaosbandit.cli.demo_services import demo_folder
 from tests.e2e.runs import (
     chaosbandit,
     ledger_files,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from tests.e2e.conftest import Kept
 from tests.e2e.runs import Command, chaosbandit, journals, proxies, scenario_with, soon
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from chaosbandit.core.events import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.runs import Command, journals, ledger_files, proxies, scenario_with, soon

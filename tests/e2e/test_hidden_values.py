@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from chaosbandit.scenario import schema
 from tests.e2e.runs import Command, Ended, chaosbandit, proxies
 

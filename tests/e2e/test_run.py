@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from chaosbandit.core.events import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.runs import (

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chaosbandit.cli.children import child
-from chaosbandit.cli.stage import demo_folder
+from chaosbandit.cli.child_processes import child
+from chaosbandit.cli.demo_services import demo_folder
 from chaosbandit.core.claims import bracket
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.events import RunStarted

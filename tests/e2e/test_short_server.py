@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.cli.stage import Stage, standing
+from chaosbandit.cli.demo_services import Stage, standing
 from tests.e2e.runs import Command, journals, ledger_files, proxies, scenario_with
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from chaosbandit.core.events import Stopped
 from chaosbandit.store.journal import read
 from tests.e2e.conftest import Kept

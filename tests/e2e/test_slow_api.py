@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from chaosbandit.toxiproxy.calls import Calls
 from tests.e2e.runs import chaosbandit, ledger_files, proxies, scenario_with
 from tests.servers import running_server

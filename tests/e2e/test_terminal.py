@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.cli.stage import Stage
+from chaosbandit.cli.demo_services import Stage
 from tests.e2e.runs import QUICK, ledger_files, processes_with, proxies, scenario_with, soon
 
 pytestmark = pytest.mark.e2e

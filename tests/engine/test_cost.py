@@ -13,8 +13,8 @@ from chaosbandit.core.model import Expose, Purpose, Route, Sample
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.engine.order import Mix
 from chaosbandit.engine.recorder import Recorder
+from chaosbandit.engine.sample_order import Mix
 from chaosbandit.engine.sending import Batch, Sending
 from chaosbandit.ports import Signal
 from tests.simulated import (

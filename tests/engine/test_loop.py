@@ -48,7 +48,7 @@ from chaosbandit.core.replay import opening, replay
 from chaosbandit.core.scenario import Guardrails, Scenario, Search, Timing
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget, scored
 from chaosbandit.core.topology import topology
-from chaosbandit.engine.order import SendOrder
+from chaosbandit.engine.sample_order import SendOrder
 from chaosbandit.errors import CleanupError, Exit, HarnessError, ToxiproxyError
 from chaosbandit.faults.fault import Fault
 from chaosbandit.ports import Feed, Injected, Signal

@@ -11,8 +11,8 @@ from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import BlockRaised, Decided, ExposureStarted, Observed
 from chaosbandit.core.model import Decision, Expose, Outcome, Phase, Purpose, Route, Stop
 from chaosbandit.core.scenario import Guardrails, Scenario, Timing
-from chaosbandit.engine.order import Mix
 from chaosbandit.engine.recorder import Recorder
+from chaosbandit.engine.sample_order import Mix
 from chaosbandit.engine.sending import Batch, Sending
 from chaosbandit.ports import Signal
 from tests.simulated import Heard, header, knowing, ladder, only, sample, scenario, world

@@ -229,7 +229,7 @@ def _be_the_run(there: World, folder: Path, log: Path, aim: Aim | None) -> NoRet
 def _import_everything() -> None:
     """What a run imports on its way, so that no fork has to."""
     import chaosbandit.cli.app
-    import chaosbandit.cli.running
+    import chaosbandit.cli.run
     import chaosbandit.cli.wiring
     import chaosbandit.report.live  # noqa: F401
     from chaosbandit.toxiproxy.adapter import _package

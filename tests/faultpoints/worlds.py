@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from chaosbandit.cli.stage import demo_folder, standing
+from chaosbandit.cli.demo_services import demo_folder, standing
 from chaosbandit.errors import ChaosbanditError
 from chaosbandit.store.journal import read
 from tests.e2e.runs import journals, ledger_files, processes_with, proxies, service

@@ -6,7 +6,7 @@ import pytest
 
 from chaosbandit.faults.fault import Toxic
 from chaosbandit.faults.softening import emptied_s, is_soft, let_go_s, may_be_quiet, soft_form
-from chaosbandit.toxiproxy.records import ATTRIBUTES
+from chaosbandit.toxiproxy.wire_format import ATTRIBUTES
 
 SOFT_ZERO = {"latency": 0, "jitter": 0}
 

@@ -10,10 +10,10 @@ import pytest
 from chaosbandit.core.scenario import Scenario, Search, Timing
 from chaosbandit.plan.advice import advised, lifted
 from chaosbandit.plan.campaigns import Cost, simulated
+from chaosbandit.plan.forecast_records import Advice, Plan, Price, plan_of
 from chaosbandit.plan.intervals import of_share
-from chaosbandit.plan.outcome import Advice, Plan, Price, plan_of
-from chaosbandit.scenario.spelling import duration, share
-from tests.plan.test_outcome import ANSWERED, LATE, SPENT, cost
+from chaosbandit.scenario.quantities import duration, share
+from tests.plan.test_forecast_records import ANSWERED, LATE, SPENT, cost
 from tests.simulated import SLOPPY, ladder, scenario
 
 COUNT = 80

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from chaosbandit.report.axis import ASCII, UNICODE
-from chaosbandit.report.lines import PlainLines
+from chaosbandit.report.bracket_axis import ASCII, UNICODE
 from chaosbandit.report.live import LiveView, glyphs_of, progress
+from chaosbandit.report.plain_progress import PlainLines
 
 if TYPE_CHECKING:
     from tests.report.conftest import Tell

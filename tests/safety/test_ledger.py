@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.faults.fault import Fault, Toxic
-from chaosbandit.safety.durable import write_durably
+from chaosbandit.safety.durable_files import write_durably
 from chaosbandit.safety.ledger import (
     Entry,
     FaultLedger,

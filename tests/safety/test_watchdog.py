@@ -335,11 +335,11 @@ def test_only_what_it_needs_is_loaded(tmp_path: Path) -> None:
     parts = {name.removeprefix("chaosbandit").strip(".") for name in done.stdout.split()}
     faults = {part for part in parts if part.startswith("faults.")}
     assert parts - faults == {
-        "", "faults", "hidden", "safety", "strangers", "toxiproxy",
-        "safety.bypass", "safety.durable", "safety.files", "safety.watchdog_fault",
-        "toxiproxy.calls", "toxiproxy.connections", "toxiproxy.cutting",
-        "toxiproxy.deadline_connection", "toxiproxy.listing", "toxiproxy.records",
-        "toxiproxy.sending", "toxiproxy.undo",
+        "", "deadline_thread", "faults", "foreign_text", "hidden_values", "safety", "toxiproxy",
+        "safety.bypass", "safety.durable_files", "safety.owned_files", "safety.watchdog_fault",
+        "toxiproxy.calls", "toxiproxy.connection_count", "toxiproxy.cut_and_reopen",
+        "toxiproxy.deadline_connection", "toxiproxy.listing", "toxiproxy.wire_format",
+        "toxiproxy.run_steps", "toxiproxy.undo",
     }  # fmt: skip
 
 

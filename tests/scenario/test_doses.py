@@ -11,8 +11,8 @@ from chaosbandit.core.doses.errors import Errors
 from chaosbandit.core.doses.latency import Latency
 from chaosbandit.scenario import schema, severities
 from chaosbandit.scenario.doses import ASSUMED, LADDERS, LadderKeys
-from chaosbandit.scenario.published import reference
-from chaosbandit.scenario.spelling import WantedError
+from chaosbandit.scenario.quantities import WantedError
+from chaosbandit.scenario.schema_and_reference import reference
 
 SPANS: dict[str, dict[str, Any]] = {
     "latency": {"from": "10ms", "to": "1s"},

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from chaosbandit.errors import Problem, ScenarioError
 from chaosbandit.scenario import parse
-from chaosbandit.scenario.compose import MOST_VALUES, compose
-from chaosbandit.scenario.scalars import MOST_FILLED_IN
 from chaosbandit.scenario.tree import printable
+from chaosbandit.scenario.yaml_scalars import MOST_FILLED_IN
+from chaosbandit.scenario.yaml_to_tree import MOST_VALUES, compose
 from tests.scenario.generated import KINDS, PLACES, SECRET
 from tests.scenario.judged import MOST_MB, Answer, complaints, survey, survey_places, validate
 from tests.scenario.oddities import TEXTS

@@ -14,12 +14,12 @@ from pytest import MonkeyPatch
 
 from benchmarks.attacks import ATTACKS, Attack, Case
 from benchmarks.field import Met, met, row_of
-from chaosbandit.core import claims, confirmation, steady
+from chaosbandit.core import claims, confirmation, steady_state
 from chaosbandit.core.doses.latency import Latency
-from chaosbandit.core.policies import _afford, certify
+from chaosbandit.core.policies import _affordable_bracket, certify
+from chaosbandit.core.samples_to_evidence import Weighing
 from chaosbandit.core.scenario import Timing
-from chaosbandit.core.steady import Look
-from chaosbandit.core.weighing import Weighing
+from chaosbandit.core.steady_state import Look
 from chaosbandit.engine.exposure import Exposer
 from chaosbandit.errors import Exit
 from chaosbandit.plan.intervals import of_share
@@ -59,7 +59,7 @@ def no_hold(patch: MonkeyPatch, attack: Attack) -> Attack:
 
 
 def all_or_nothing(patch: MonkeyPatch, attack: Attack) -> Attack:
-    patch.setattr(_afford, "narrowest", lambda reading, plan: (plan, False))
+    patch.setattr(_affordable_bracket, "narrowest", lambda reading, plan: (plan, False))
     return attack
 
 
@@ -79,7 +79,7 @@ def one_exposure_condemns(patch: MonkeyPatch, attack: Attack) -> Attack:
 
 
 def two_are_a_clump(patch: MonkeyPatch, attack: Attack) -> Attack:
-    patch.setattr(steady, "is_clump", lambda run, samples, ratio: run >= 2)
+    patch.setattr(steady_state, "is_clump", lambda run, samples, ratio: run >= 2)
     return attack
 
 
@@ -110,8 +110,8 @@ def any_dose_will_do(patch: MonkeyPatch, attack: Attack) -> Attack:
 
 
 def fixed_windows(patch: MonkeyPatch, attack: Attack) -> Attack:
-    patch.setattr(steady, "window", lambda scenario: 10)
-    patch.setattr(steady, "limit_s", lambda scenario, wanted_s: wanted_s)
+    patch.setattr(steady_state, "window", lambda scenario: 10)
+    patch.setattr(steady_state, "limit_s", lambda scenario, wanted_s: wanted_s)
     return attack
 
 

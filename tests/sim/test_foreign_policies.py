@@ -14,8 +14,8 @@ from chaosbandit.core.model import Decision, Expose, Purpose, Stop, Variant
 from chaosbandit.core.scenario import Guardrails, Search, Timing
 from chaosbandit.core.slo import SLI, SLO
 from chaosbandit.sim import World
+from chaosbandit.sim.simulated_campaign import Mask, scenario_of, trial
 from chaosbandit.sim.targets import Answer, Asked
-from chaosbandit.sim.trial import Mask, scenario_of, trial
 from tests.simulated import ladder, run, scenario
 
 TAU, DELTA, BLOCK, RUNS = 0.2, 0.05, 8, 200

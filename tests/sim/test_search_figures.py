@@ -20,7 +20,7 @@ from benchmarks.study import DELTA, Case, Sampled, sampled
 from benchmarks.yardsticks import pair_of, wald_samples
 from chaosbandit.core.scenario import BRACKET, GATE
 from chaosbandit.sim import limit
-from chaosbandit.sim.yardstick import Pair
+from chaosbandit.sim.information_limit import Pair
 
 SEED = 11  # not the one of the tables
 CLIFF = Case("cliff", 0.01)

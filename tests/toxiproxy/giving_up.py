@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.e2e import bulky
+from tests.e2e import large_answers
 from tests.servers import running_server
 from tests.toxiproxy.doors import PROXY, Door, Echo, free_port
 
@@ -48,7 +48,7 @@ class Users:
     async def _one(self, number: int) -> None:
         started_s = time.monotonic()
         host, _, port = self.listen.rpartition(":")
-        if not await bulky.fetch(host, int(port), abruptly=number % 2 == 0):
+        if not await large_answers.fetch(host, int(port), abruptly=number % 2 == 0):
             self.failed_s.append(started_s)
 
 
@@ -61,7 +61,7 @@ def first_good_s(listen: str, within_s: float) -> float | None:
         while (now_s := time.monotonic()) < began_s + within_s:
             try:
                 async with asyncio.timeout(_LOOK_S):
-                    if await bulky.fetch(host, int(port), abruptly=False):
+                    if await large_answers.fetch(host, int(port), abruptly=False):
                         return now_s - began_s
             except TimeoutError:
                 continue
@@ -74,7 +74,7 @@ def first_good_s(listen: str, within_s: float) -> float | None:
 @contextmanager
 def crowded() -> Iterator[Door]:
     """A real server, the operator's proxy to a service with large answers, and users on it."""
-    command = [sys.executable, bulky.__file__, "dependency"]
+    command = [sys.executable, large_answers.__file__, "dependency"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as service:
         assert service.stdout is not None

@@ -13,7 +13,7 @@ import pytest
 
 from chaosbandit.errors import CleanupError, ToxiproxyError
 from chaosbandit.faults import by_hand
-from chaosbandit.toxiproxy import cutting
+from chaosbandit.toxiproxy import cut_and_reopen
 from chaosbandit.toxiproxy.injector import CLEANUP_S, ToxiproxyInjector
 from tests.fake_api import raw
 from tests.servers import Kind
@@ -549,7 +549,7 @@ def test_a_frozen_server_is_waited_for_once_and_not_for_each_fault(
     toxiproxy_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In `edge` there are three: the toxic and two paths."""
-    monkeypatch.setattr(cutting, "FROZEN_LOOK_S", 0.5)
+    monkeypatch.setattr(cut_and_reopen, "FROZEN_LOOK_S", 0.5)
 
     async def scenario() -> None:
         async with way(toxiproxy_url) as (there, api), canary(toxiproxy_url, clean=False) as c:

@@ -19,7 +19,7 @@ from chaosbandit.toxiproxy.listing import (
     proxy_of,
     toxics_named,
 )
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 from tests.toxiproxy.doors import PROXY, Door, door, free_port
 from tests.toxiproxy.misbehaving import always, answer, misbehaving
 

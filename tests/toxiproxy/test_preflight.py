@@ -9,7 +9,7 @@ import pytest
 from chaosbandit.core.scenario import Proxy
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.toxiproxy.preflight import changes, departures, occupied, unresolvable
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 RUN = "run00001"
 MINE = f"cb.{RUN}.2000.1"

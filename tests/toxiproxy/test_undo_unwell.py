@@ -18,7 +18,7 @@ import pytest
 
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.toxiproxy import cutting
+from chaosbandit.toxiproxy import cut_and_reopen
 from chaosbandit.toxiproxy.calls import Calls, StoppedError, UnansweredError
 from chaosbandit.toxiproxy.undo import (
     LATE_S,
@@ -158,7 +158,7 @@ def test_a_server_that_hangs_for_good_is_told_in_time(real: Real, way: Way) -> N
 def test_a_server_that_hangs_for_a_while_is_waited_for(
     real: Real, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "FROZEN_LOOK_S", 0.3)
+    monkeypatch.setattr(cut_and_reopen, "FROZEN_LOOK_S", 0.3)
     with door(real.url) as path:
         fault = path.put(path.fault())
         real.signal(signal.SIGSTOP)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 from chaosbandit.core.model import Expose, Purpose
-from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.core.policies import whole_blocks
-from chaosbandit.core.policies._believed import broke_bets, held_bets
+from chaosbandit.core.policies._model_beliefs import broke_bets, held_bets
 from chaosbandit.core.policies._prices import Reading, Side, worth
+from chaosbandit.core.ratio_tests import entropy_rate
 
 BET = 0.8  # P(wanted side) before betting
 _SHARE = 0.04  # of the samples spent on this ladder: size of the next batch

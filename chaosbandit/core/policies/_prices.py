@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Purpose
-from chaosbandit.core.one_ratio import entropy_rate
 from chaosbandit.core.policies import top_arm
-from chaosbandit.core.policies._believed import highest_reach
+from chaosbandit.core.policies._model_beliefs import highest_reach
+from chaosbandit.core.ratio_tests import entropy_rate
 from chaosbandit.core.response import Belief
 
 PAIR = 0.7  # P(crossing in the pair) before certifying it

@@ -18,7 +18,7 @@ from chaosbandit.core.evidence import within
 from chaosbandit.core.guardrail import BELIEVED
 from chaosbandit.core.model import Decision, Purpose, Stop
 from chaosbandit.core.policies import ended, register, top_arm
-from chaosbandit.core.policies._one_arm import (
+from chaosbandit.core.policies._one_arm_test import (
     FACTOR,
     broke_bets,
     doubled,

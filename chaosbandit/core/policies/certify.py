@@ -17,9 +17,9 @@ from numpy.random import Generator
 from chaosbandit.core import guardrail
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision, Expose, Purpose
-from chaosbandit.core.policies import _afford, _gate, ended, gate_arm, register
+from chaosbandit.core.policies import _affordable_bracket, _gate, ended, gate_arm, register
 from chaosbandit.core.policies._batches import certify, search
-from chaosbandit.core.policies._believed import stepping_stone
+from chaosbandit.core.policies._model_beliefs import stepping_stone
 from chaosbandit.core.policies._prices import PAIR, Plan, Reading, Side, partners
 
 _SAFE = 0.1  # P(broke) of an arm that is bet on when nothing else is affordable
@@ -43,7 +43,7 @@ class Certify:
         plan = min(
             _plans(reading), key=lambda sides: sum(side.cost for side in sides), default=None
         )
-        chosen, tight = _afford.narrowest(reading, plan)
+        chosen, tight = _affordable_bracket.narrowest(reading, plan)
         if chosen is None:
             return _or_held(reading, search(reading, reading.best_look))
         if tight:

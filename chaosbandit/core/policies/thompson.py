@@ -14,8 +14,8 @@ from numpy.random import Generator
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Decision, Purpose
 from chaosbandit.core.policies import ended, highest_arm, register, within_reach
-from chaosbandit.core.policies._believed import broke_bets, held_bets, highest_reach
-from chaosbandit.core.policies._one_arm import expose
+from chaosbandit.core.policies._model_beliefs import broke_bets, held_bets, highest_reach
+from chaosbandit.core.policies._one_arm_test import expose
 
 _BET = 0.8  # P(a side) before betting on it
 _SHARE, _SMALLEST = 0.04, 5  # size of a batch: of the samples spent, and at least

@@ -16,10 +16,10 @@ from pydantic import Field, model_validator
 
 from chaosbandit.core.doses import Dose
 from chaosbandit.core.topology import Topology
-from chaosbandit.scenario import fields as f
-from chaosbandit.scenario.finding import Finding
-from chaosbandit.scenario.keys import Keys, key
-from chaosbandit.scenario.spelling import WantedError
+from chaosbandit.scenario import value_types as f
+from chaosbandit.scenario.contradictions import Finding
+from chaosbandit.scenario.key_declarations import Keys, key
+from chaosbandit.scenario.quantities import WantedError
 
 
 class LadderKeys(Keys):

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 from chaosbandit.core.doses.errors import Errors
 from chaosbandit.core.topology import Topology
-from chaosbandit.scenario import fields as f
-from chaosbandit.scenario import spelling
+from chaosbandit.scenario import quantities
+from chaosbandit.scenario import value_types as f
+from chaosbandit.scenario.contradictions import Finding
 from chaosbandit.scenario.doses import LadderKeys, register
-from chaosbandit.scenario.finding import Finding
-from chaosbandit.scenario.keys import key
+from chaosbandit.scenario.key_declarations import key
 
 _FADES = (
     "connections that are drawn die and the others survive in the pool, so the fault fades while "
@@ -20,7 +20,7 @@ _FADES = (
 
 ErrorShare = Annotated[
     float,
-    f.reads(spelling.share, lambda found: 1e-6 <= found <= 1, "a share from 0.0001% to 100%"),
+    f.reads(quantities.share, lambda found: 1e-6 <= found <= 1, "a share from 0.0001% to 100%"),
     f.SHARE,
 ]
 
@@ -31,7 +31,7 @@ class ErrorsLadderKeys(LadderKeys):
 
     noun: ClassVar[str] = "a share"
     example: ClassVar[str] = "10%"
-    pattern: ClassVar[str] = spelling.SHARE_PATTERN
+    pattern: ClassVar[str] = quantities.SHARE_PATTERN
     bare: ClassVar[bool] = True
 
     toxic: Literal["errors"] = key("The fault: connections are closed.", "errors")
@@ -42,7 +42,7 @@ class ErrorsLadderKeys(LadderKeys):
     @staticmethod
     def read(value: object) -> float:
         """A fraction 0..1, from `10%`."""
-        return spelling.share(value)
+        return quantities.share(value)
 
     def dose(self) -> Errors:
         """Errors in this direction."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from chaosbandit.core.doses.latency import Latency
-from chaosbandit.scenario import fields as f
-from chaosbandit.scenario import spelling
+from chaosbandit.scenario import quantities
+from chaosbandit.scenario import value_types as f
 from chaosbandit.scenario.doses import LadderKeys, register
-from chaosbandit.scenario.keys import key
+from chaosbandit.scenario.key_declarations import key
 
 
 def _whole_ms(seconds: float) -> bool:
@@ -18,13 +18,13 @@ def _whole_ms(seconds: float) -> bool:
 Delay = Annotated[
     float,
     f.reads(
-        spelling.duration,
+        quantities.duration,
         lambda found: f.MS <= found <= 10 * f.MINUTE and _whole_ms(found),
         "a latency from 1ms to 10m in whole milliseconds",
     ),
     f.DURATION,
 ]
-Jitter = Annotated[float, f.reads(spelling.share), f.SHARE]
+Jitter = Annotated[float, f.reads(quantities.share), f.SHARE]
 
 
 @register
@@ -33,7 +33,7 @@ class LatencyLadderKeys(LadderKeys):
 
     noun: ClassVar[str] = "a duration"
     example: ClassVar[str] = "2s"
-    pattern: ClassVar[str] = spelling.DURATION_PATTERN
+    pattern: ClassVar[str] = quantities.DURATION_PATTERN
     assumed: ClassVar[bool] = True
 
     toxic: Literal["latency"] = key("The fault: every chunk of data is delayed.", "latency")
@@ -45,7 +45,7 @@ class LatencyLadderKeys(LadderKeys):
     @staticmethod
     def read(value: object) -> float:
         """Seconds, from `2s`."""
-        return spelling.duration(value)
+        return quantities.duration(value)
 
     def dose(self) -> Latency:
         """Latency with this jitter."""

@@ -19,8 +19,8 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Variant
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO, ErrorBudget
-from chaosbandit.sim.curves import CLEAN, Curve, cliff, flat, smooth
-from chaosbandit.sim.trial import Mask, Toll, scenario_of
+from chaosbandit.sim.response_curves import CLEAN, Curve, cliff, flat, smooth
+from chaosbandit.sim.simulated_campaign import Mask, Toll, scenario_of
 
 CONFIDENCE = 0.99
 
@@ -48,7 +48,7 @@ class Case:
     seed: int = 1
 
     def draw(self, variant: Variant, samples: int, rng: Generator) -> Mask:
-        """Independent failures, as `chaosbandit.sim.trial` asks for them."""
+        """Independent failures, as `chaosbandit.sim.simulated_campaign` asks for them."""
         ratios = [curve(variant.severity) for curve in self.curves[variant.ladder]]
         return rng.random((samples, len(ratios))) < np.array(ratios)
 

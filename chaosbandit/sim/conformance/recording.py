@@ -14,20 +14,20 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.random import Generator
 
-from chaosbandit.core.allowed import ALLOWED
 from chaosbandit.core.campaign import Campaign
 from chaosbandit.core.climb import Climb
+from chaosbandit.core.forbidden_decisions import ALLOWED
 from chaosbandit.core.model import Decision, Expose, Purpose, Stop
 from chaosbandit.core.policies import Policy
 from chaosbandit.errors import PolicyError
 from chaosbandit.sim.conformance.cases import Case
-from chaosbandit.sim.conformance.decisions import (
+from chaosbandit.sim.conformance.decision_rules import (
     DECISION_RULES,
     complaint,
     keeps_to_max_samples,
     samples_left,
 )
-from chaosbandit.sim.trial import SimulatedRun, trial
+from chaosbandit.sim.simulated_campaign import SimulatedRun, trial
 
 LONGEST = 3000  # decisions after which a campaign counts as endless
 _EVERY = 6  # every so many decisions the dearer checks are made

@@ -14,29 +14,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chaosbandit.core.policies import Policy
-from chaosbandit.sim.conformance import handmade, rules
-from chaosbandit.sim.conformance.decisions import DECISION_RULES
-from chaosbandit.sim.conformance.rules import Rule
+from chaosbandit.sim.conformance import case_rules, handmade_rules
+from chaosbandit.sim.conformance.case_rules import Rule
+from chaosbandit.sim.conformance.decision_rules import DECISION_RULES
 
 RULES: tuple[Rule, ...] = (
-    rules.has_a_name,
-    *(rules.every_decision(check) for check in DECISION_RULES),
-    rules.comes_to_an_end,
-    rules.repeats_itself,
-    rules.leaves_the_campaign_alone,
-    rules.stays_stopped,
-    rules.extends_what_stands,
-    rules.survives_requests_in_flight,
-    rules.brackets_a_cliff,
-    rules.holds_at_the_cap,
-    rules.breaks_at_the_mildest,
-    rules.admits_not_to_know,
-    rules.keeps_to_the_budget,
-    rules.claims_nothing_at_the_objective,
-    rules.brackets_hold_the_truth,
-    handmade.starts_anew_after_void_exposures,
-    handmade.gives_up_when_nothing_fits,
-    handmade.decides_quickly,
+    case_rules.has_a_name,
+    *(case_rules.every_decision(check) for check in DECISION_RULES),
+    case_rules.comes_to_an_end,
+    case_rules.repeats_itself,
+    case_rules.leaves_the_campaign_alone,
+    case_rules.stays_stopped,
+    case_rules.extends_what_stands,
+    case_rules.survives_requests_in_flight,
+    case_rules.brackets_a_cliff,
+    case_rules.holds_at_the_cap,
+    case_rules.breaks_at_the_mildest,
+    case_rules.admits_not_to_know,
+    case_rules.keeps_to_the_budget,
+    case_rules.claims_nothing_at_the_objective,
+    case_rules.brackets_hold_the_truth,
+    handmade_rules.starts_anew_after_void_exposures,
+    handmade_rules.gives_up_when_nothing_fits,
+    handmade_rules.decides_quickly,
 )
 """Each raises AssertionError with a sentence where a policy does not keep to it."""
 

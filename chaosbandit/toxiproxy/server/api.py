@@ -25,14 +25,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from chaosbandit.toxiproxy.records import ProxyRecord, ToxicRecord
-from chaosbandit.toxiproxy.server import wire
+from chaosbandit.toxiproxy.server import request_bodies
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
-from chaosbandit.toxiproxy.server.gojson import encode
+from chaosbandit.toxiproxy.server.go_json import encode
 from chaosbandit.toxiproxy.server.listening import THIS_MACHINE, Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
+from chaosbandit.toxiproxy.server.request_bodies import Refusal
 from chaosbandit.toxiproxy.server.request_target import read_target
-from chaosbandit.toxiproxy.server.wire import Refusal
+from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 VERSION = "2.12.0"
 """The Toxiproxy release whose behaviour this is; clients ask for it."""
@@ -102,7 +102,7 @@ class Api:
         """Have the proxies of a list; return those made, and what kept it from making the rest."""
         made: list[Proxy] = []
         try:
-            for wanted in wire.parse_populate(body):
+            for wanted in request_bodies.parse_populate(body):
                 made.append(await self._add_or_replace(wanted))
         except Refusal as refusal:
             return made, refusal
@@ -176,7 +176,7 @@ class Api:
         return Response(204)
 
     async def _create(self, request: Request) -> Response:
-        wanted = wire.parse_new_proxy(request.body)
+        wanted = request_bodies.parse_new_proxy(request.body)
         self._refuse_taken(wanted.name)
         address = await self._address_to_start(wanted.listen) if wanted.enabled else None
         self._refuse_taken(wanted.name)  # again: others were served meanwhile
@@ -223,7 +223,7 @@ class Api:
 
     def _refuse_taken(self, name: str) -> None:
         if name in self._proxies:
-            raise wire.proxy_already_exists()
+            raise request_bodies.proxy_already_exists()
 
     # One proxy.
 
@@ -233,10 +233,10 @@ class Api:
 
         async def update(request: Request) -> Response:
             proxy = self._proxy(name)
-            wanted = wire.parse_proxy_update(request.body, proxy.record())
+            wanted = request_bodies.parse_proxy_update(request.body, proxy.record())
             address = await self._address_to_compare(wanted.listen)
             if self._proxy(name) is not proxy:
-                raise wire.proxy_not_found()  # replaced while the address was resolved
+                raise request_bodies.proxy_not_found()  # replaced while the address was resolved
             _change(proxy, wanted, address)
             return _json(200, proxy.record().to_json())
 
@@ -249,7 +249,7 @@ class Api:
 
     def _proxy(self, name: str) -> Proxy:
         if name not in self._proxies:
-            raise wire.proxy_not_found()
+            raise request_bodies.proxy_not_found()
         return self._proxies[name]
 
     # Toxics.
@@ -262,7 +262,7 @@ class Api:
             await self._proxy(name).begin_accepted()
             proxy = self._proxy(name)
             taken = frozenset(toxic.name for toxic in proxy.toxics)
-            toxic = wire.parse_new_toxic(request.body, taken)
+            toxic = request_bodies.parse_new_toxic(request.body, taken)
             proxy.add_toxic(toxic)
             return _json(200, toxic.to_json())
 
@@ -274,7 +274,7 @@ class Api:
 
         async def update(request: Request) -> Response:
             await self._proxy(name).begin_accepted()
-            toxic = wire.parse_toxic_update(request.body, self._toxic(name, toxic_name))
+            toxic = request_bodies.parse_toxic_update(request.body, self._toxic(name, toxic_name))
             self._proxy(name).update_toxic(toxic)
             return _json(200, toxic.to_json())
 
@@ -288,7 +288,7 @@ class Api:
     def _toxic(self, name: str, toxic_name: str) -> ToxicRecord:
         toxic = self._proxy(name).toxic(toxic_name)
         if toxic is None:
-            raise wire.toxic_not_found()
+            raise request_bodies.toxic_not_found()
         return toxic
 
 

@@ -39,8 +39,8 @@ from chaosbandit.toxiproxy.server.listening import (
     listening_socket,
     resolve,
 )
+from chaosbandit.toxiproxy.server.request_bodies import Refusal
 from chaosbandit.toxiproxy.server.request_reading import Refused, linger, read_request
-from chaosbandit.toxiproxy.server.wire import Refusal
 
 DEFAULT_HOST = THIS_MACHINE
 DEFAULT_PORT = 8474

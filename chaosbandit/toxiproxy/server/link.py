@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaosbandit.toxiproxy.records import ToxicRecord
-from chaosbandit.toxiproxy.server.draws import Draws
+from chaosbandit.toxiproxy.server.random_draws import Draws
 from chaosbandit.toxiproxy.server.stages import Chunk, Stage
 from chaosbandit.toxiproxy.server.toxics import STAGES
+from chaosbandit.toxiproxy.wire_format import ToxicRecord
 
 CHUNK_BYTES = 32 * 1024
 SOON_S = 0.0005

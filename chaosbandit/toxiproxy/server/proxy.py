@@ -13,18 +13,18 @@ import os
 import socket
 from functools import partial
 
-from chaosbandit.shortage import is_shortage
-from chaosbandit.toxiproxy.records import STREAMS, ProxyRecord, ToxicRecord
+from chaosbandit.machine_shortage import is_shortage
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.dialling import begun, dialled, established
-from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.listening import (
     Address,
     AddressError,
     bound_address,
     listening_socket,
 )
+from chaosbandit.toxiproxy.server.random_draws import Draws
 from chaosbandit.toxiproxy.server.relay import Connection
+from chaosbandit.toxiproxy.wire_format import STREAMS, ProxyRecord, ToxicRecord
 
 DIAL_TIMEOUT_S = 30.0
 """The real server has no such limit, and lets a hanging upstream block all clients of its proxy."""

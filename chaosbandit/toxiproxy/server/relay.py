@@ -14,10 +14,10 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
-from chaosbandit.toxiproxy.records import ToxicRecord
-from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.link import Link
+from chaosbandit.toxiproxy.server.random_draws import Draws
 from chaosbandit.toxiproxy.server.stream import Stream
+from chaosbandit.toxiproxy.wire_format import ToxicRecord
 
 Chains = Mapping[str, Sequence[ToxicRecord]]
 

@@ -14,8 +14,8 @@ from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.policies.bisect import _fixed_test
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.curves import cliff, flat, smooth
-from chaosbandit.sim.trial import SimulatedRun, scenario_of
+from chaosbandit.sim.response_curves import cliff, flat, smooth
+from chaosbandit.sim.simulated_campaign import SimulatedRun, scenario_of
 from tests.policy_steps import batches, guarded, holds_the_truth, tried
 
 TAU = 0.05

@@ -13,8 +13,8 @@ from chaosbandit.core.model import Expose, Purpose, Stop
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Guardrails, Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.curves import cliff, flat, smooth
-from chaosbandit.sim.trial import SimulatedRun, scenario_of
+from chaosbandit.sim.response_curves import cliff, flat, smooth
+from chaosbandit.sim.simulated_campaign import SimulatedRun, scenario_of
 from tests.policy_steps import begun, changed, fold, tried
 
 TAU = 0.01

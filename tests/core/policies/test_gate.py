@@ -13,8 +13,8 @@ from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Cause, GateOutcome
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import GATE
-from chaosbandit.sim.curves import cliff, flat, smooth
-from chaosbandit.sim.trial import SimulatedRun, drawn, scenario_of, trial
+from chaosbandit.sim.response_curves import cliff, flat, smooth
+from chaosbandit.sim.simulated_campaign import SimulatedRun, drawn, scenario_of, trial
 
 BOUND = 100.0
 

@@ -10,8 +10,8 @@ from numpy.random import default_rng
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.curves import cliff, flat, smooth
-from chaosbandit.sim.trial import scenario_of
+from chaosbandit.sim.response_curves import cliff, flat, smooth
+from chaosbandit.sim.simulated_campaign import scenario_of
 from tests.policy_steps import batches, guarded, holds_the_truth, tried
 
 TAU = 0.05

@@ -69,7 +69,7 @@ def test_an_installed_policy_is_one_of_them(install: Install, attribute: str) ->
 def test_a_scenario_may_name_it(install: Install) -> None:
     from pydantic import TypeAdapter, ValidationError
 
-    from chaosbandit.scenario.fields import Policy
+    from chaosbandit.scenario.value_types import Policy
 
     reader = TypeAdapter(Policy)
     install("mine = mine_package:Mine")

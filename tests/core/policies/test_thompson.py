@@ -10,8 +10,8 @@ from chaosbandit.core.model import Expose, Purpose
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLI, SLO
-from chaosbandit.sim.curves import cliff, flat, smooth
-from chaosbandit.sim.trial import scenario_of
+from chaosbandit.sim.response_curves import cliff, flat, smooth
+from chaosbandit.sim.simulated_campaign import scenario_of
 from tests.policy_steps import batches, begun, fold, guarded, holds_the_truth, tried
 
 TAU = 0.05

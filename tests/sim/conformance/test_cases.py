@@ -16,7 +16,7 @@ from chaosbandit.sim.conformance.cases import (
     cases,
     long_ladder,
 )
-from chaosbandit.sim.curves import cliff, smooth
+from chaosbandit.sim.response_curves import cliff, smooth
 
 EVERY = (*cases(), at_the_objective(1), anywhere(1), anywhere(2), long_ladder())
 

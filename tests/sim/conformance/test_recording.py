@@ -9,7 +9,7 @@ from chaosbandit.core.policies import policy
 from chaosbandit.sim.conformance import recording
 from chaosbandit.sim.conformance.cases import Case, cases
 from chaosbandit.sim.conformance.recording import place_of, record
-from chaosbandit.sim.trial import trial
+from chaosbandit.sim.simulated_campaign import trial
 from tests.sim.conformance.broken import honest, instead, look, out_of_order, sure
 
 CASES = {case.name: case for case in cases()}

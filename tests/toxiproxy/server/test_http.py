@@ -1,4 +1,4 @@
-"""The embedded server as a process, its HTTP manners, and toxiproxy-python against it."""
+"""The embedded server as a process, how it speaks HTTP, and toxiproxy-python against it."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosbandit.toxiproxy.records import ToxicRecord
-from chaosbandit.toxiproxy.server.draws import Draws
 from chaosbandit.toxiproxy.server.link import CHUNK_BYTES, Link, Timer
+from chaosbandit.toxiproxy.server.random_draws import Draws
+from chaosbandit.toxiproxy.wire_format import ToxicRecord
 
 
 class Alarm:

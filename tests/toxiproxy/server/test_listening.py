@@ -17,7 +17,7 @@ from chaosbandit.toxiproxy.server.listening import (
     resolve,
     split_address,
 )
-from tests.starved import starved
+from tests.without_descriptors import starved
 
 
 @pytest.mark.parametrize(
