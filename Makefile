@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: demo test test-quick test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast bench-speed clean-venv
+.PHONY: demo test test-quick test-real check format bench bench-quick bench-long bench-demo bench-left bench-frozen bench-gentle bench-watchdog bench-answers bench-files bench-forecast bench-speed bench-server clean-venv
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -75,6 +75,9 @@ bench-forecast: $(STAMP)  ## does `plan` foresee what the engine spends? (many m
 
 bench-speed: $(STAMP)  ## what a request costs, and are whole runs at 500, 1000 and 3000/s valid? (some minutes)
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-server: $(STAMP)  ## processor time of the embedded server beside the real Toxiproxy's (two minutes)
+	$(BIN)/python benchmarks/server_cost.py $(ARGS)
 
 clean-venv:
 	rm -rf $(VENV)

@@ -133,6 +133,13 @@ class Injector(Protocol):
         """
         ...
 
+    async def short(self) -> str | None:
+        """What the server lacked since the last variant was put on, if it lacked anything.
+
+        Requests through it were slow or failed for that then; never raises.
+        """
+        ...
+
     def aftermath(self) -> Aftermath:
         """What undoing has done and met so far."""
         ...

@@ -32,7 +32,15 @@ def _version(asked: bool) -> None:
 @toxiproxy.command("serve")
 def serve(
     host: Annotated[
-        str, typer.Option("--host", "-host", metavar="ADDRESS", help="Address of the API.")
+        str,
+        typer.Option(
+            "--host",
+            "-host",
+            metavar="ADDRESS",
+            help="Address of the API. Proxies whose listen has no host (`:8666`) are on 127.0.0.1 "
+            "if this is a loopback address, and otherwise, as with the real server, on all "
+            "interfaces.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int,

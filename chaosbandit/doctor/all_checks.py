@@ -41,26 +41,27 @@ from chaosbandit.errors import ChaosbanditError
 from chaosbandit.safety.ledger import Entries
 
 CHECK_S = 8.0  # each of those that run side by side
+SERVERS_S = 16.0  # slow ones are to be told as slow
 CEILING_S = 9.5
 _OF_THIS_MACHINE = ("machine", "prober ceiling")  # slowness there may be others' doing
 _SERVER = ("chaosbandit.toxiproxy.server", "--port", "0", "--exit-with-stdin")
 
-Check = tuple[str, Awaitable[Sequence[Finding]]]
+Check = tuple[str, Awaitable[Sequence[Finding]], float]
 
 
 async def examine(subject: Subject, tell: Callable[[str], None]) -> list[Finding]:
     """Every finding, in a fixed order; `tell` hears what is being looked at."""
     tell("looking at this machine" + _whereabouts(subject))
     side_by_side: list[Check] = [
-        ("machine", machine.findings(subject)),
-        ("target", target.findings(subject)),
-        ("target's clock", _target_clock(subject)),
-        ("toxiproxy", _servers(subject)),
-        ("kill switch", kill_switches.findings(subject.freeze_places)),
-        ("bypass", bypasses.findings(subject.scenario)),
+        ("machine", machine.findings(subject), CHECK_S),
+        ("target", target.findings(subject), CHECK_S),
+        ("target's clock", _target_clock(subject), CHECK_S),
+        ("toxiproxy", _servers(subject), SERVERS_S),
+        ("kill switch", kill_switches.findings(subject.freeze_places), CHECK_S),
+        ("bypass", bypasses.findings(subject.scenario), CHECK_S),
     ]
     on_machine, on_target, on_clock, on_servers, on_switches, on_bypasses = await asyncio.gather(
-        *(_in_time(name, check, CHECK_S) for name, check in side_by_side)
+        *(_in_time(name, check, within_s) for name, check, within_s in side_by_side)
     )
     tell("measuring how fast this machine can send")
     alone = await _in_time("prober ceiling", ceiling.findings(subject.scenario), CEILING_S)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import re
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,12 +19,13 @@ from chaosbandit.faults.steps import proxy_path
 from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.error_words import unanswered
-from chaosbandit.toxiproxy.listing import Listing, StrangeError, all_proxies
+from chaosbandit.toxiproxy.listing import Listing, StrangeError, listing_in
+from chaosbandit.toxiproxy.round_trip import measured_s
 from chaosbandit.toxiproxy.wire_format import ProxyRecord
 from chaosbandit.traffic.reachability import reachable
 
 DEADLINE_S = 2.0
-CALLS = 5
+_MOST_CALLS = 6  # of which a server may take its time: a slow one is the last of its round
 _SAID = 60  # characters of what something else answered
 _FROZEN = 503  # what a frozen server answers once it has waited for long enough
 
@@ -56,7 +56,7 @@ class ServerAnswer:
 async def look(
     url: str, names: Sequence[str], *, embedded: bool = False, deadline_s: float = DEADLINE_S
 ) -> ServerAnswer:
-    """Ask for the version, a few times for the proxies and, where that hangs, for `names`."""
+    """Ask for the version, the proxies, a few times and, where that hangs, for `names`."""
     try:
         calls = Calls(url)
     except ValueError as error:
@@ -71,7 +71,7 @@ async def look(
         if version_in(version)[0] is None:
             found = f"its /version answered {version.status}: {said(version.text, _SAID)!r}"
             return ServerAnswer(url, version, problem=_strange(url, found), is_foreign=True)
-        within_s = (CALLS + 2) * deadline_s
+        within_s = _MOST_CALLS * deadline_s
         shown = await awaited_within(within_s, lambda: _listed(url, version, calls, deadline_s))
     if shown.is_frozen:
         asked = await asyncio.gather(*(_hangs(url, name, deadline_s) for name in names))
@@ -91,21 +91,18 @@ def version_in(answer: Reply) -> tuple[str | None, bool]:
 
 def _listed(url: str, version: Reply, calls: Calls, deadline_s: float) -> ServerAnswer:
     """What it shows of its proxies, and how soon."""
-    calls_s = []
     try:
-        for _ in range(CALLS):
-            began_s = time.perf_counter()
-            reply = calls.call("GET", "/proxies", within_s=deadline_s)
-            calls_s.append(time.perf_counter() - began_s)
-            if reply.status != 200:
-                return _refused(url, version, reply)
-        listing = all_proxies(calls, deadline_s)
+        reply = calls.call("GET", "/proxies", within_s=deadline_s)
+        if reply.status != 200:
+            return _refused(url, version, reply)
+        listing = listing_in(url, reply)
+        calls_s = measured_s(calls, deadline_s)
     except UnansweredError as error:
         frozen = isinstance(error.__cause__, TimeoutError)
         return ServerAnswer(url, version, problem=unanswered(url, error), is_frozen=frozen)
     except StrangeError as error:
         return ServerAnswer(url, version, problem=_strange(url, str(error)), is_foreign=True)
-    return ServerAnswer(url, version, tuple(calls_s), listing)
+    return ServerAnswer(url, version, calls_s, listing)
 
 
 def _refused(url: str, version: Reply, reply: Reply) -> ServerAnswer:

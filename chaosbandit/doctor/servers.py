@@ -14,6 +14,7 @@ from chaosbandit.doctor.holders import Holders
 from chaosbandit.doctor.server_answer import DEADLINE_S, ServerAnswer, version_in
 from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.toxiproxy.calls import Reply
+from chaosbandit.toxiproxy.round_trip import SLOWEST_S, is_too_slow
 
 SLOW_CALL_S = 0.100
 OLDEST = (2, 7)  # servers before it state their version in a way that a run cannot read
@@ -58,7 +59,11 @@ def versioned(url: str, answer: Reply, *, embedded: bool = False) -> Finding:
 
 def _speed(shown: ServerAnswer) -> Finding:
     median_s, worst_s = statistics.median(shown.calls_s), max(shown.calls_s)
-    found = f"{shown.url} lists its proxies in {duration(median_s)}, at worst {duration(worst_s)}"
+    found = f"{shown.url} answers in {duration(median_s)}, at worst {duration(worst_s)}"
+    if is_too_slow(shown.calls_s):
+        do = "run nearer to it, without a tunnel or port forward: a run refuses, since removing a "
+        do += "fault takes such calls"
+        return fail("API latency", found, f"{duration(SLOWEST_S)} or less", do)
     if median_s > SLOW_CALL_S:
         do = "look at the load of its host and at the way there: removing a fault takes such calls"
         return warn("API latency", found, f"{duration(SLOW_CALL_S)} or less", do)

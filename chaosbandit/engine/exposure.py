@@ -65,6 +65,7 @@ class Exposer:
                 stream = self.baseline.stream(sending.feed, sending.receive, {})
                 pulled = await self._until_pulled(stream)
                 edited = None if pulled is not None else await self._read_back(injected)
+                edited = edited or await self.injector.short()
                 injected.nobody_gave_up = self._nobody_gave_up(sending)
                 if pulled is None and edited is None and not injected.nobody_gave_up:
                     pulled = await self._until_pulled(self.clock.sleep(let_go_s(fault.toxics)))

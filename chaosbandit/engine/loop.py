@@ -207,7 +207,14 @@ class Engine:
         except (ChaosbanditError, asyncio.CancelledError) as error:
             if _cleanup_failure(error) is not None:
                 raise
-            return self._over(error)
+            return self._over(await self._blamed(error))
+
+    async def _blamed(self, error: BaseException) -> BaseException:
+        """The error, unless it blames the target for what the server was short of."""
+        if not isinstance(error, SteadyStateError | TargetError):
+            return error
+        short = await self.injector.short()
+        return error if short is None else ToxiproxyError(f"{short}. Seen then: {error}")
 
     def _over(self, error: BaseException) -> Over:
         uncleaned = _cleanup_failure(error)
@@ -279,6 +286,9 @@ class Engine:
             return Cleanness(True, BACK)
         if self._canary_sent() == asked:  # no budget left to look with
             return Cleanness(False, NOT_LOOKED_AT)
+        short = await self.injector.short()
+        if short is not None:
+            return Cleanness(False, f"faults removed and read back; {short}")
         return self._not_back(look.enough, look.why)
 
     def _not_back(self, enough: bool, why: str) -> Cleanness:

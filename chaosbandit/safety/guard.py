@@ -80,6 +80,7 @@ class RunGuard:
             await in_thread(self._begin)
             self._tasks.append(asyncio.create_task(self._touch()))
             if self._lease is not None:
+                await in_thread(self._lease.refuse_slow)
                 await in_thread(self._lease.claim)
                 self._tasks.append(asyncio.create_task(self._renew(self._lease)))
         except BaseException:

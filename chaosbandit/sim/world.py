@@ -138,6 +138,10 @@ class World:
             self.calls.append(f"remove {self._standing.name}")
             self._standing = None
 
+    async def short(self) -> str | None:
+        """A simulated server lacks nothing."""
+        return None
+
     def aftermath(self) -> Aftermath:
         """What a test arranged."""
         return Aftermath(cuts=self.cuts, others=self.others)

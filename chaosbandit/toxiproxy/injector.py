@@ -91,6 +91,7 @@ class ToxiproxyInjector:
         self._cuts = 0
         self._cut: int | None = 0
         self._others: Trouble | None = None
+        self._shortages: int | None = 0  # until the last variant; None: the server does not count
         self.replaced: tuple[str, ...] = ()  # the operator's proxies that undoing made anew
 
     # --- before and around the run ----------------------------------------------------------------
@@ -163,6 +164,18 @@ class ToxiproxyInjector:
         if self._standing is not None:
             await to_the_end(self._undo(self._standing))
 
+    async def short(self) -> str | None:
+        """Whether an embedded server ran out of descriptors; the real one does not tell."""
+        before = self._shortages
+        now = None if before is None else await in_thread(self._counted_shortages)
+        if before is None or now is None or now <= before:
+            return None
+        return (
+            f"Toxiproxy at {self._calls.url} ran out of file descriptors or local ports meanwhile "
+            f"({now - before} times): connections through it waited or failed. Start it with a "
+            "higher `ulimit -n` (2 for each connection, 160 to spare), or hold fewer of them"
+        )
+
     def aftermath(self) -> Aftermath:
         """What undoing has done and met so far."""
         return Aftermath(self._cuts, self._cut, self._others, self.replaced, self._safety.watched())
@@ -174,6 +187,7 @@ class ToxiproxyInjector:
         with told(self._calls.url):
             version = adapter.version(self._calls, self._deadline_s)
             listed = all_proxies(self._calls, self._deadline_s).proxies
+        self._shortages = self._counted_shortages()
         for proxy in self._scenario.proxies:
             problems += self._check_proxy(proxy, listed)
         if problems:
@@ -298,8 +312,19 @@ class ToxiproxyInjector:
         with told(self._calls.url):
             return one_proxy(self._calls, proxy, within_s)
 
+    def _counted_shortages(self) -> int | None:
+        try:
+            count = self._calls.call("GET", "/x/shortages", within_s=_READ_BACK_S).record()
+        except UnansweredError:
+            return None
+        found = count.get("shortages")
+        return found if isinstance(found, int) else None
+
     async def _put_on(self, fault: Fault) -> None:
         await self._safety.arm(fault)
+        if self._shortages is not None:
+            now = await in_thread(self._counted_shortages)
+            self._shortages = self._shortages if now is None else now
         update, self._standing, self._in_effect = self._standing is not None, fault, True
         try:
             await in_thread(lambda: self._place(fault, update=update))

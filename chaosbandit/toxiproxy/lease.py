@@ -24,6 +24,7 @@ from chaosbandit.faults.steps import proxy_path
 from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, claimed, one_proxy
+from chaosbandit.toxiproxy.round_trip import SLOWEST_S, is_too_slow, measured_s
 from chaosbandit.toxiproxy.undo import NotUndoneError, undo
 from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
@@ -95,6 +96,26 @@ class Lease:
         self._taken: Trouble | None = None  # by whom, for good
         self._trouble = "it was never taken"
         self._turn = threading.Lock()
+
+    def refuse_slow(self) -> None:
+        """Return only if the server answers soon enough for whatever is put on it to come off.
+
+        Raises:
+            ToxiproxyError: it does not, or not at all.
+        """
+        with self._turn:
+            try:
+                calls_s = measured_s(self._calls)
+            except UnansweredError as error:
+                raise ToxiproxyError(self._no_lease(error)) from error
+            if is_too_slow(calls_s):
+                raise ToxiproxyError(
+                    f"up to {max(calls_s):.2g} s for a call, so nothing was injected",
+                    where=f"Toxiproxy at {self._calls.url}",
+                    wanted=f"{SLOWEST_S:g} s or less, in which a fault still comes off in time",
+                    do="run nearer to it, without a tunnel or port forward, or see what its host "
+                    "is busy with",
+                )
 
     def claim(self) -> None:
         """Take the lease.

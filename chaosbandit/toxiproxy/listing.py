@@ -49,11 +49,15 @@ def all_proxies(calls: Calls, within_s: float = CALL_S) -> Listing:
         UnansweredError: it did not.
         StrangeError: it answered something else.
     """
-    reply = calls.call("GET", "/proxies", within_s=within_s)
+    return listing_in(calls.url, calls.call("GET", "/proxies", within_s=within_s))
+
+
+def listing_in(server: str, reply: Reply) -> Listing:
+    """The proxies in the answer to `GET /proxies`; raises StrangeError as `all_proxies`."""
     shown = reply.record()
     if reply.status != 200 or (not shown and reply.text.strip() != "{}"):
         raise StrangeError(f"GET /proxies answered {reply.said()}, wanted 200 and a JSON object")
-    return Listing(calls.url, {name: proxy_of(value) for name, value in shown.items()})
+    return Listing(server, {name: proxy_of(value) for name, value in shown.items()})
 
 
 def one_proxy(calls: Calls, name: str, within_s: float = CALL_S) -> ProxyRecord | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.runs import Command, chaosbandit, proxies, soon
+from tests.operator_path import free_port
 from tests.servers import Kind, real_server_path
 
 READY = "toxiproxy listening on http://127.0.0.1:"
@@ -120,6 +121,37 @@ def test_it_takes_what_the_real_one_takes(
         listen = found["on"]["listen"].rpartition(":")
         socket.create_connection((listen[0], int(listen[2])), 5.0).close()
     assert server.err == ""
+
+
+@pytest.mark.parametrize(
+    ("listen", "everywhere"),
+    [
+        (":{port}", True),
+        ("0.0.0.0:{port}", True),
+        ("[::]:{port}", True),
+        ("localhost:{port}", False),
+        ("127.0.0.1:{port}", False),
+    ],
+)
+def test_an_api_on_all_interfaces_has_proxies_on_all_of_them(
+    toxiproxy_kind: Kind, listen: str, everywhere: bool, tmp_path: Path
+) -> None:
+    """As compose files need it, where `listen` is `:8666`; not reached from other machines here."""
+    port = free_port()
+    config = tmp_path / "proxies.json"
+    wanted = {"name": "p", "listen": listen.format(port=port), "upstream": "127.0.0.1:1"}
+    config.write_text(json.dumps([wanted]))
+    with served(toxiproxy_kind, "-host", "0.0.0.0", "-config", str(config)) as server:
+        shown = proxies(server.url)["p"]["listen"]
+        found = [place for place in ("127.0.0.1", "127.0.0.2", "::1") if connects(place, port)]
+    assert shown == (f"[::]:{port}" if everywhere else f"127.0.0.1:{port}")
+    assert found == (["127.0.0.1", "127.0.0.2", "::1"] if everywhere else ["127.0.0.1"])
+
+
+def connects(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), 5.0):
+        return True
+    return False
 
 
 FIRST = '{"name":"first","listen":"127.0.0.1:0","upstream":"u:1"}'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from chaosbandit.doctor.server_answer import CALLS, ServerAnswer, look
+from chaosbandit.doctor.server_answer import ServerAnswer, look
+from chaosbandit.toxiproxy.round_trip import NUMBER
 from tests.doctor.faults import listed, put_on
 from tests.fake_api import Answer, constant, fake_api, raw
 from tests.operator_path import free_port, operator_path
@@ -25,7 +26,7 @@ def test_a_server_of_each_kind(toxiproxy_url: str) -> None:
         seen = asyncio.run(look(toxiproxy_url, ("inventory",)))
         assert seen.listing is not None
         assert [each.name for each in seen.listing.faults()] == [fault.name]
-        assert (len(seen.calls_s), seen.hanging, seen.problem.found) == (CALLS, (), "")
+        assert (len(seen.calls_s), seen.hanging, seen.problem.found) == (NUMBER, (), "")
         assert listed(proxy) == before
 
 

@@ -160,7 +160,14 @@ def test_another_trouble_with_the_list() -> None:
 def test_a_slow_server_warns() -> None:
     _, found = looked(api(raw("200 OK", "{}"), after_s=0.12))
     assert levels(found) == ["ok", "warn"]
-    assert levels(findings(shown(calls_s=(0.001, 0.001, 0.3)))) == ["ok", "ok"]  # one hiccup
+    assert levels(findings(shown(calls_s=(0.001, 0.001, 0.2)))) == ["ok", "ok"]
+
+
+def test_a_server_too_slow_for_a_run_fails() -> None:
+    _, found = looked(api(raw("200 OK", "{}"), after_s=0.3))
+    assert levels(found) == ["ok", "fail"]
+    assert "wanted 250 ms or less" in f"{found[1].found}, wanted {found[1].wanted}"
+    assert "a run refuses" in found[1].do
 
 
 def test_our_own_server() -> None:

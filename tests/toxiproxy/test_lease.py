@@ -565,6 +565,24 @@ def test_lease_is_had_again_when_the_server_thaws(ledger: FaultLedger) -> None:
     asyncio.run(run())
 
 
+def test_a_slow_server_is_refused_before_it_has_a_lease(ledger: FaultLedger) -> None:
+    asked = set()
+
+    async def slow(method: str, path: str, body: bytes) -> bytes:
+        asked.add(method)
+        await asyncio.sleep(0.4)
+        return raw("404 Not Found", '{"error": "proxy not found"}')
+
+    async def run() -> None:
+        async with fake_api(slow) as url:
+            claim = Claim(url, TARGET, None, int(time.time()) + 60)
+            with pytest.raises(ToxiproxyError, match=r"found up to 0\.4.* wanted 0\.25 s or less"):
+                await RunGuard("run001", ledger, claim=claim).__aenter__()
+
+    asyncio.run(run())
+    assert (asked, written(ledger)) == ({"GET"}, [])
+
+
 # --- across processes -----------------------------------------------------------------------------
 
 _RUN = """

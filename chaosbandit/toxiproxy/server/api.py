@@ -10,8 +10,11 @@ purpose:
 - Draws follow the seed, whatever the timing; the real `-seed` has had no effect since 2.9.
 - `reset_peer` resets the connections it was drawn for, the real one every new connection; removed
   or updated while it waits, it obeys at once.
-- A `listen` without a host means 127.0.0.1, not all interfaces.
+- A `listen` without a host means 127.0.0.1, not all interfaces, while the API itself is on a
+  loopback address.
 - A body has 1 MiB at most; on a loopback address foreign names are refused: `allowed_hosts`.
+- `GET /x/shortages` counts how often clients waited or were lost because the process had no
+  descriptor or port left: to them it looks like a sick upstream.
 - `Logger` is missing from proxies, metrics are not offered, and `reset` goes by name.
 """
 
@@ -25,7 +28,7 @@ from dataclasses import dataclass, field
 from chaosbandit.toxiproxy.server import request_bodies
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.go_json import encode
-from chaosbandit.toxiproxy.server.listening import Address, AddressError, resolve
+from chaosbandit.toxiproxy.server.listening import THIS_MACHINE, Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy
 from chaosbandit.toxiproxy.server.request_bodies import Refusal
 from chaosbandit.toxiproxy.server.request_target import read_target
@@ -68,8 +71,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Api:
     """The proxies of one server, and what may be asked of them."""
 
-    def __init__(self, seed: int, descriptors: Descriptors) -> None:
+    def __init__(self, seed: int, descriptors: Descriptors, no_host: str = THIS_MACHINE) -> None:
         self._seed = seed
+        self._no_host = no_host  # where proxies listen that are given no host
         self._descriptors = descriptors
         self._proxies: dict[str, Proxy] = {}
 
@@ -134,6 +138,8 @@ class Api:
                 return {"POST": self._reset}
             case ["", "populate"]:
                 return {"POST": self._populate}
+            case ["", "x", "shortages"]:
+                return {"GET": self._shortages}
             case ["", "proxies"]:
                 return {"GET": self._list, "POST": self._create}
             case ["", "proxies", str(name)] if name:
@@ -150,6 +156,9 @@ class Api:
         body = f'{{"version": "{VERSION}"}}\n'.encode()
         return Response(200, body, "application/json;charset=utf-8")
 
+    async def _shortages(self, request: Request) -> Response:
+        return _json(200, {"shortages": self._descriptors.shortages})
+
     async def _list(self, request: Request) -> Response:
         return _json(
             200, {name: self._proxies[name].record().to_json() for name in sorted(self._proxies)}
@@ -161,7 +170,7 @@ class Api:
             if proxy is None:
                 continue  # deleted while another one's address was resolved
             if not proxy.enabled:
-                _listen(proxy, await _address_to_start(proxy.listen))
+                _listen(proxy, await self._address_to_start(proxy.listen))
             for toxic in proxy.toxics:
                 proxy.remove_toxic(toxic)
         return Response(204)
@@ -169,7 +178,7 @@ class Api:
     async def _create(self, request: Request) -> Response:
         wanted = request_bodies.parse_new_proxy(request.body)
         self._refuse_taken(wanted.name)
-        address = await _address_to_start(wanted.listen) if wanted.enabled else None
+        address = await self._address_to_start(wanted.listen) if wanted.enabled else None
         self._refuse_taken(wanted.name)  # again: others were served meanwhile
         return _json(201, self._put(wanted, address).record().to_json())
 
@@ -183,9 +192,9 @@ class Api:
 
     async def _add_or_replace(self, wanted: ProxyRecord) -> Proxy:
         if wanted.name not in self._proxies:
-            address = await _address_to_start(wanted.listen) if wanted.enabled else None
+            address = await self._address_to_start(wanted.listen) if wanted.enabled else None
         else:
-            address = await _address_to_compare(wanted.listen)
+            address = await self._address_to_compare(wanted.listen)
         existing = self._proxies.get(wanted.name)
         if existing is not None and address is not None:
             if not existing.differs(address, wanted.upstream):
@@ -200,6 +209,18 @@ class Api:
         self._proxies[wanted.name] = proxy
         return proxy
 
+    async def _address_to_start(self, listen: str) -> Address:
+        try:
+            return await resolve(listen, self._no_host)
+        except AddressError as error:
+            raise Refusal(500, f"listen tcp: {error}") from None
+
+    async def _address_to_compare(self, listen: str) -> Address:
+        try:
+            return await resolve(listen, self._no_host)
+        except AddressError as error:
+            raise Refusal(500, str(error)) from None
+
     def _refuse_taken(self, name: str) -> None:
         if name in self._proxies:
             raise request_bodies.proxy_already_exists()
@@ -213,7 +234,7 @@ class Api:
         async def update(request: Request) -> Response:
             proxy = self._proxy(name)
             wanted = request_bodies.parse_proxy_update(request.body, proxy.record())
-            address = await _address_to_compare(wanted.listen)
+            address = await self._address_to_compare(wanted.listen)
             if self._proxy(name) is not proxy:
                 raise request_bodies.proxy_not_found()  # replaced while the address was resolved
             _change(proxy, wanted, address)
@@ -293,20 +314,6 @@ def _listen(proxy: Proxy, address: Address) -> None:
         proxy.start(address)
     except AddressError as error:
         raise Refusal(500, f"listen tcp {error}") from None
-
-
-async def _address_to_start(listen: str) -> Address:
-    try:
-        return await resolve(listen)
-    except AddressError as error:
-        raise Refusal(500, f"listen tcp: {error}") from None
-
-
-async def _address_to_compare(listen: str) -> Address:
-    try:
-        return await resolve(listen)
-    except AddressError as error:
-        raise Refusal(500, str(error)) from None
 
 
 def _json(status: int, value: object) -> Response:

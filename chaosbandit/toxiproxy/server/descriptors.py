@@ -54,6 +54,7 @@ class Descriptors:
         self._holders: set[object] = set()
         self._most = None if limit is None else (limit - reserve(limit)) // PER_CONNECTION
         kept = RESERVE if limit is None else reserve(limit)
+        self.shortages = 0  # times that a client had to wait, or was lost, for want of one
         # As many again are told that there are none, and as many may just have been accepted.
         self.api_connections = max(1, (kept - OWN) // 3)
 

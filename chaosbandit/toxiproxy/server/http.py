@@ -32,6 +32,8 @@ from chaosbandit.toxiproxy.server.descriptors import (
     raise_limit,
 )
 from chaosbandit.toxiproxy.server.listening import (
+    EVERYWHERE,
+    THIS_MACHINE,
     AddressError,
     bound_address,
     listening_socket,
@@ -40,7 +42,7 @@ from chaosbandit.toxiproxy.server.listening import (
 from chaosbandit.toxiproxy.server.request_bodies import Refusal
 from chaosbandit.toxiproxy.server.request_reading import Refused, linger, read_request
 
-DEFAULT_HOST = "127.0.0.1"
+DEFAULT_HOST = THIS_MACHINE
 DEFAULT_PORT = 8474
 
 RESPONSE_TIMEOUT_S = 30.0
@@ -98,7 +100,6 @@ async def running(
 ) -> AsyncIterator[tuple[str, int]]:
     """Have a server on the running loop and yield its host and port; leaving closes everything."""
     descriptors = Descriptors(limit_now())
-    api = Api(secrets.randbits(64) if seed is None else seed, descriptors)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         sock = listening_socket(await resolve(place))
@@ -108,9 +109,12 @@ async def running(
             "of this machine; stop what uses it or choose another port (0 takes any free one)"
         ) from None
     address = bound_address(sock)
+    local = is_loopback(address.host)
+    no_host = THIS_MACHINE if local else EVERYWHERE
+    api = Api(secrets.randbits(64) if seed is None else seed, descriptors, no_host)
     if config is not None:
         await _populate(api, config)
-    own_name = host if is_loopback(address.host) else None
+    own_name = host if local else None
     clients = _Clients(api, descriptors.api_connections, own_name)
     backlog = descriptors.api_connections  # as many are accepted before any is looked at
     server = await asyncio.start_server(clients.serve, sock=sock, backlog=backlog)

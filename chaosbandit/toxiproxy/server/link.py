@@ -82,10 +82,11 @@ class Link:
         self._paused = False
         self._timer: Timer | None = None
         self.direct = True
-        now_s = timers.time()
-        for toxic in toxics:
-            self._append(toxic, now_s)
-        self._pump()
+        if toxics:
+            now_s = timers.time()
+            for toxic in toxics:
+                self._append(toxic, now_s)
+            self._pump()
 
     @property
     def resets(self) -> bool:
@@ -106,7 +107,11 @@ class Link:
     def source_ended(self) -> None:
         """Learn that the source will give no more."""
         self._source_ended = True
-        self._pump()
+        if not self.direct:
+            self._pump()
+        elif not self._end_read:
+            self._end_read = True
+            self._pipe.finish()
 
     def sink_paused(self) -> None:
         """Learn that the sink takes no more for now."""
@@ -115,6 +120,8 @@ class Link:
 
     def sink_resumed(self) -> None:
         """Learn that the sink takes more, or is gone and drops everything."""
+        if self._writable and self.direct:
+            return
         self._writable = True
         self._pump()
 
@@ -122,7 +129,9 @@ class Link:
         """Drop everything inside and cancel what is pending."""
         self._slots.clear()
         self._unread.clear()
-        self._settle(self._timers.time())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # From the API: who is interrupted, and so drawn anew, is the real server's habit.
 

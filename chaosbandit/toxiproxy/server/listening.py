@@ -1,7 +1,7 @@
 """Addresses to listen on, resolved and bound as Toxiproxy does, with its error texts.
 
-One deviation on purpose: an address without a host means this machine only. The real server would
-listen on all interfaces. Knows nothing of proxies.
+What an address without a host means is for the caller to say; all interfaces are, as for Go, those
+of IPv4 and IPv6 in one socket where the machine has both. Knows nothing of proxies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-DEFAULT_HOST = "127.0.0.1"
+THIS_MACHINE = "127.0.0.1"
+EVERYWHERE = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
 RESOLVE_TIMEOUT_S = 5.0
 
 _BACKLOG = 1024
@@ -49,10 +50,12 @@ def split_address(text: str) -> tuple[str, int]:
     return host, _port(port)
 
 
-async def resolve(text: str) -> Address:
+async def resolve(text: str, no_host: str = THIS_MACHINE) -> Address:
     """Return the one address that a text names, IPv4 where there is a choice."""
     host, port = split_address(text) if text else ("", 0)
-    host = host or DEFAULT_HOST
+    host = host or no_host
+    if host == "0.0.0.0":
+        host = EVERYWHERE
     if _is_short_ipv4(host):
         raise AddressError(f"lookup {host}: no such host")
     loop = asyncio.get_running_loop()
@@ -77,6 +80,8 @@ def listening_socket(address: Address) -> socket.socket:
         raise AddressError(f"{address}: socket: {_reason(error)}") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.host == EVERYWHERE == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.setblocking(False)
         sock.bind((address.host, address.port))
         sock.listen(_BACKLOG)

@@ -1,6 +1,6 @@
 """One proxy: its listener, the toxics configured on it and the connections through it.
 
-Everything here but opening a connection is synchronous, so a change is complete before the next
+Everything here but waiting for an upstream is synchronous, so a change is complete before the next
 one starts and none can wait for a client. Knows nothing of the API.
 """
 
@@ -13,13 +13,14 @@ import os
 import socket
 from functools import partial
 
+from chaosbandit.machine_shortage import is_shortage
 from chaosbandit.toxiproxy.server.descriptors import Descriptors
+from chaosbandit.toxiproxy.server.dialling import begun, dialled, established
 from chaosbandit.toxiproxy.server.listening import (
     Address,
     AddressError,
     bound_address,
     listening_socket,
-    split_address,
 )
 from chaosbandit.toxiproxy.server.random_draws import Draws
 from chaosbandit.toxiproxy.server.relay import Connection
@@ -113,20 +114,35 @@ class Proxy:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # no file descriptors left: let some connections end first
+                self._descriptors.shortages += 1
                 loop.remove_reader(listener)
                 loop.call_later(_PAUSE_WITHOUT_SOCKETS_S, self._accept_again, listener)
                 return
-            client.setblocking(False)
-            connection = Connection(self._ended)
-            self._descriptors.take(connection)
             self._accepted += 1
-            task = loop.create_task(self._open(connection, client, self._accepted))
-            self._opening.add(task)
-            task.add_done_callback(partial(self._opened, connection))
+            client.setblocking(False)
+            self._dial(client, self._accepted)
 
     def _accept_again(self, listener: socket.socket) -> None:
         if listener is self._listener:
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _dial(self, client: socket.socket, number: int) -> None:
+        connection = Connection(self._ended)
+        self._descriptors.take(connection)
+        try:
+            dialling = begun(self.upstream)
+        except OSError as error:  # the client sees its connection closed, as by the real server
+            self._note_shortage(error)
+            self._descriptors.give(connection)
+            client.close()
+            return
+        if dialling is not None and dialling[1]:
+            self._begin(connection, client, dialling[0], number)
+            return
+        opening = self._open(connection, client, number, dialling and dialling[0])
+        task = asyncio.get_running_loop().create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(partial(self._opened, connection))
 
     def _opened(self, connection: Connection, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
@@ -137,21 +153,34 @@ class Proxy:
         self._connections.discard(connection)
         self._descriptors.give(connection)
 
-    async def _open(self, connection: Connection, client: socket.socket, number: int) -> None:
-        loop = asyncio.get_running_loop()
+    async def _open(
+        self,
+        connection: Connection,
+        client: socket.socket,
+        number: int,
+        dialling: socket.socket | None,
+    ) -> None:
         with contextlib.ExitStack() as undo:
             undo.callback(client.close)
-            undo.callback(connection.abort)
+            if dialling is not None:
+                undo.callback(dialling.close)
             try:
-                host, port = split_address(self.upstream)
                 async with asyncio.timeout(DIAL_TIMEOUT_S):
-                    await loop.create_connection(lambda: connection.server, host, port)
-                await loop.connect_accepted_socket(lambda: connection.client, client)
-            except (OSError, OverflowError, ValueError, AddressError):
-                return  # the client sees its connection closed, as by the real server
+                    server = await (established(dialling) if dialling else dialled(self.upstream))
+            except (OSError, OverflowError, ValueError, AddressError) as error:
+                self._note_shortage(error)
+                return
             undo.pop_all()
+        self._begin(connection, client, server, number)
+
+    def _begin(
+        self, connection: Connection, client: socket.socket, server: socket.socket, number: int
+    ) -> None:
         self._connections.add(connection)
-        connection.begin(self._chains, Draws(self._seed, self.name, number))
+        connection.begin(client, server, self._chains, Draws(self._seed, self.name, number))
+
+    def _note_shortage(self, error: Exception) -> None:
+        self._descriptors.shortages += isinstance(error, OSError) and is_shortage(error)
 
     async def begin_accepted(self) -> None:
         """Let connections begin whose upstream has just accepted them; waits for nothing else.

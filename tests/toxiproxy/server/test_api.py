@@ -590,6 +590,13 @@ def test_embedded_listens_on_loopback_unless_told(embedded: Caller, listen: str 
     assert proxy["listen"].startswith("127.0.0.1:")
 
 
+def test_only_embedded_counts_shortages(caller: Caller, shared_url: str) -> None:
+    wanted = (200, '{"shortages":0}')
+    if "Logger" in caller.json("GET", "/proxies/p"):
+        wanted = (404, "404 page not found\n")
+    assert caller.send("GET", "/x/shortages") == wanted
+
+
 def test_embedded_has_no_logger(embedded: Caller) -> None:
     proxy = embedded.json("GET", "/proxies/p")
     assert [*proxy] == ["name", "listen", "upstream", "enabled", "toxics"]

@@ -137,9 +137,11 @@ def test_it_takes_as_many_as_it_may(short: ShortServer) -> None:
 
 def test_a_flood_leaves_the_api_its_reserve(short: ShortServer) -> None:
     before = short.open_descriptors()
+    assert short.call("GET", "/x/shortages") == (200, {"shortages": 0})
     with flood(short.proxy, 300) as clients:
         assert all(map(echoes, clients[:CONNECTIONS]))
         assert not echoes(clients[CONNECTIONS], 0.3)  # is waiting, not cut off
+        assert short.call("GET", "/x/shortages")[1]["shortages"] > 0
         toxic = {"name": "t", "type": "latency", "attributes": {"latency": 1}}
         began_s = time.monotonic()
         for _ in range(20):

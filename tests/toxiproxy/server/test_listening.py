@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from chaosbandit.toxiproxy.server.listening import (
+    EVERYWHERE,
     Address,
     AddressError,
     bound_address,
@@ -37,6 +38,11 @@ from tests.without_descriptors import starved
 )
 def test_resolves(text: str, resolved: str) -> None:
     assert resolved == str(asyncio.run(resolve(text)))
+
+
+@pytest.mark.parametrize("text", [":80", "0.0.0.0:80", "[::]:80"])
+def test_all_interfaces_are_one_address(text: str) -> None:
+    assert str(asyncio.run(resolve(text, EVERYWHERE))) == "[::]:80"
 
 
 @pytest.mark.parametrize(
