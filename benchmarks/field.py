@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.attacks import ATTACKS, Attack
 from benchmarks.layout import Column, Row, Table
 from benchmarks.real_life import DELTA
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.model import Bracket, Route
 from chaosbandit.plan.intervals import of_share

@@ -28,7 +28,7 @@ from numpy.random import Generator
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.hostile import ROWS, Setup, Situation
 from chaosbandit.core.campaign import Arm, Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import Decided, Event, ExposureEnded, Observed
 from chaosbandit.core.model import Bracket, Decision, Expose, Phase, Purpose, Route, Sample

@@ -34,7 +34,7 @@ sys.path.insert(0, str(_ROOT))
 from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.sender import Sender
+from chaosbandit.traffic.request_sender import Sender
 from tests.real_parts import nginx
 from tests.servers import Kind, real_server_path, running_server
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.faults.softening import soft_form
-from chaosbandit.faults.steps import proxy_path, toxic_path
+from chaosbandit.faults.undo_steps import proxy_path, toxic_path
 from chaosbandit.toxiproxy.calls import Calls, Reply
 from tests.waiting import wait_for
 

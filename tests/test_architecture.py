@@ -25,7 +25,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 CORE = [
     "model", "slo", "topology", "ratio_tests", "evidence", "response", "doses", "ladder",
     "scenario", "growing_sequence", "samples_to_evidence", "events", "campaign", "climb",
-    "steady_state", "judge", "monotone", "confirmation", "claims", "ending", "guardrail",
+    "steady_state", "judge", "monotone", "confirmation", "certified_claims", "ending", "guardrail",
     "policies", "forbidden_decisions", "replay_complaints", "replay",
 ]  # fmt: skip
 # Of nobody in particular: what may not be shown, and what others say.
@@ -58,14 +58,13 @@ MAY_IMPORT = {
 }
 # What talks to a server: anybody who undoes goes through it, and nobody goes past it.
 DOOR = {
-    "calls", "connection_count", "cut_and_reopen", "deadline_connection", "listing", "run_steps",
-    "wire_format",
-    "undo",
+    "calls", "connection_count", "cut_and_reopen", "deadline_connection", "listing", "undo",
+    "undo_step_calls", "wire_format",
 }  # fmt: skip
 # Of `safety`, in the process of the watchdog.
 WATCHDOG = {
     "bypass", "durable_files", "owned_files", "forked_children", "ledger", "lock_files", "watchdog",
-    "watchdog_fault",
+    "watchdog_one_fault",
 }  # fmt: skip
 IMPURE = {
     "asyncio", "time", "random", "logging", "os", "socket", "subprocess", "threading", "pathlib",
@@ -423,7 +422,7 @@ TESTED_IN = {
     "safety/durable_files.py": "safety/test_ledger.py",
     "safety/forked_children.py": "safety/test_guard.py",
     "safety/lock_files.py": "safety/test_run_claims.py",
-    "safety/watched_faults.py": "safety/test_guard.py",
+    "safety/run_faults.py": "safety/test_guard.py",
     "safety/watchdog_link.py": "safety/test_guard.py",
     "cleaning/path_notes.py": "cleaning/test_clean.py",
     "cleaning/one_server.py": "cleaning/test_clean.py",
@@ -431,16 +430,16 @@ TESTED_IN = {
     "uninterrupted.py": "toxiproxy/test_injector.py",
     "toxiproxy/cut_and_reopen.py": "toxiproxy/test_undo.py",
     "toxiproxy/deadline_connection.py": "toxiproxy/test_calls.py",
-    "toxiproxy/run_steps.py": "toxiproxy/test_undo.py",
+    "toxiproxy/undo_step_calls.py": "toxiproxy/test_undo.py",
     "scenario/*.py": "scenario/test_yaml_to_tree.py",
     "toxiproxy/server/__main__.py": "toxiproxy/server/test_http.py",
     "toxiproxy/server/toxics/__init__.py": "toxiproxy/server/test_toxics.py",
     "traffic/http.py": "traffic/test_prober.py",
-    "traffic/sender.py": "traffic/test_prober.py",
+    "traffic/request_sender.py": "traffic/test_prober.py",
     "traffic/prober_health.py": "traffic/test_prober.py",
-    "traffic/prober_process.py": "traffic/test_process_prober.py",
-    "traffic/sending_process.py": "traffic/test_process_prober.py",
-    "traffic/probers.py": "traffic/test_process_prober.py",
+    "traffic/sending_process_link.py": "traffic/test_multiprocess_prober.py",
+    "traffic/sending_process.py": "traffic/test_multiprocess_prober.py",
+    "traffic/prober_choice.py": "traffic/test_multiprocess_prober.py",
 }
 TESTED = [path for path in SOURCES if "def " in path.read_text()]
 

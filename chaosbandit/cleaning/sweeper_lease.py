@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chaosbandit.cleaning.one_server import in_words
 from chaosbandit.faults.names import HONOURED_S, SWEEPER, Kind, written
-from chaosbandit.faults.steps import proxy_path
+from chaosbandit.faults.undo_steps import proxy_path
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
 from chaosbandit.toxiproxy.listing import Listing
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from chaosbandit.cleaning import path_notes
 from chaosbandit.cleaning.leftovers import Leftover
 from chaosbandit.cleaning.report import Failed, Note
-from chaosbandit.faults import by_hand, steps
+from chaosbandit.faults import by_hand, undo_steps
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.softening import may_be_quiet
-from chaosbandit.faults.steps import DEADLINE_S, Step, proxy_path
+from chaosbandit.faults.undo_steps import DEADLINE_S, Step, proxy_path
 from chaosbandit.safety.bypass import run_bypass
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy.calls import Calls, Unanswered, UnansweredError
@@ -183,14 +183,14 @@ def plan(leftover: Leftover) -> tuple[Step, ...]:
     if not leftover.believed:
         return ()
     if fault.owned:
-        return steps.quiet(fault) if fault.toxics else steps.drop(fault)
-    back = steps.swap_back(fault)
+        return undo_steps.quiet(fault) if fault.toxics else undo_steps.drop(fault)
+    back = undo_steps.swap_back(fault)
     if shown is not None and not shown.enabled and fault.toxics:
-        off = steps.empty(fault)
+        off = undo_steps.empty(fault)
     elif may_be_quiet(fault.toxics, nobody_gave_up=False):
-        off = steps.quiet(fault)
+        off = undo_steps.quiet(fault)
     else:
-        return (*steps.close_and_stand_in(fault), *steps.empty(fault), *back)
+        return (*undo_steps.close_and_stand_in(fault), *undo_steps.empty(fault), *back)
     return (*off, *back) if leftover.served else off
 
 

@@ -18,13 +18,13 @@ from chaosbandit.cli.interrupts import Interrupts, interruptible
 from chaosbandit.cli.output import show
 from chaosbandit.cli.target_permission import refuse_unmeant, touched
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.events import RunStarted
 from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
-from chaosbandit.doctor.ceiling import refuse_above_half
+from chaosbandit.doctor.sending_ceiling import refuse_above_half
 from chaosbandit.engine import Engine, longest_s
 from chaosbandit.hidden_values import masked, masked_record
 from chaosbandit.ports import Prober, Sink
@@ -41,7 +41,7 @@ from chaosbandit.store.journal import Journal, default_folder, file_name
 from chaosbandit.toxiproxy.injector import ToxiproxyInjector
 from chaosbandit.toxiproxy.lease import Claim
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.probers import prober_of
+from chaosbandit.traffic.prober_choice import prober_of
 from chaosbandit.traffic.reachability import reachable
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bumps, gate, withdrawn
+from chaosbandit.core.certified_claims import bumps, gate, withdrawn
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import failing
 from chaosbandit.core.model import Cause, GateOutcome, Stop

@@ -16,7 +16,7 @@ from numpy.random import Generator
 
 from chaosbandit.core import confirmation, guardrail
 from chaosbandit.core.campaign import Campaign, apply, begin
-from chaosbandit.core.claims import look_below, verdicts
+from chaosbandit.core.certified_claims import look_below, verdicts
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.ending import worst
 from chaosbandit.core.events import Decided, Event, ExposureEnded

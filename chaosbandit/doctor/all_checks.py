@@ -18,13 +18,13 @@ from chaosbandit.core.scenario import EMBEDDED
 from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor import (
     bypasses,
-    ceiling,
     clock_skew,
     kill_switches,
     leftovers,
     machine,
     proxies,
     scenario,
+    sending_ceiling,
     servers,
     slow_readers,
     sweeper,
@@ -32,8 +32,8 @@ from chaosbandit.doctor import (
 )
 from chaosbandit.doctor.finding_order import in_order
 from chaosbandit.doctor.findings import Finding, fail, note, told_by
-from chaosbandit.doctor.holders import at_server
 from chaosbandit.doctor.http_request import ask
+from chaosbandit.doctor.lease_holders import at_server
 from chaosbandit.doctor.machine_load import eased, is_busy
 from chaosbandit.doctor.server_answer import DEADLINE_S, ServerAnswer, look
 from chaosbandit.doctor.what_to_examine import Subject, names_at, servers_of
@@ -64,7 +64,7 @@ async def examine(subject: Subject, tell: Callable[[str], None]) -> list[Finding
         *(_in_time(name, check, within_s) for name, check, within_s in side_by_side)
     )
     tell("measuring how fast this machine can send")
-    alone = await _in_time("prober ceiling", ceiling.findings(subject.scenario), CEILING_S)
+    alone = await _in_time("prober ceiling", sending_ceiling.findings(subject.scenario), CEILING_S)
     said = [*scenario.findings(subject), *on_bypasses, *on_switches]
     found = [*on_machine, *alone, *said, *on_target, *on_clock, *on_servers]
     return in_order(found, target.MAY_BE_THE_PATH)

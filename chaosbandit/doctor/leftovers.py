@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.doctor.conflicts import Claim, conflicts
 from chaosbandit.doctor.findings import Finding, fail, note, ok, warn
-from chaosbandit.doctor.holders import moment
+from chaosbandit.doctor.lease_holders import moment
 from chaosbandit.doctor.leftover_search import (
     Trace,
     claims_in,

@@ -10,8 +10,8 @@ import resource
 
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.doctor.findings import Finding, fail, ok
-from chaosbandit.toxiproxy.server.descriptors import PER_CONNECTION, limit_for
-from chaosbandit.traffic.sender import MAX_IN_FLIGHT
+from chaosbandit.toxiproxy.server.file_descriptors import PER_CONNECTION, limit_for
+from chaosbandit.traffic.request_sender import MAX_IN_FLIGHT
 
 SPARE_FILES = 64  # what a run has open besides its requests
 _LISTENERS = 2  # of an embedded server: the proxy under test and the clean one beside it

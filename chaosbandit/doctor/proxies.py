@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from chaosbandit.core.scenario import Proxy, Scenario
 from chaosbandit.doctor.findings import Finding, note, ok, told_by, warn
-from chaosbandit.doctor.holders import holder_of, on_proxy
+from chaosbandit.doctor.lease_holders import holder_of, on_proxy
 from chaosbandit.doctor.server_answer import ServerAnswer
 from chaosbandit.faults.addresses import accepts, same_address
 from chaosbandit.faults.names import owner

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.errors import HarnessError, Trouble
-from chaosbandit.faults.steps import proxy_path
+from chaosbandit.faults.undo_steps import proxy_path
 from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.error_words import unanswered

@@ -10,7 +10,7 @@ import statistics
 from dataclasses import replace
 
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
-from chaosbandit.doctor.holders import Holders
+from chaosbandit.doctor.lease_holders import Holders
 from chaosbandit.doctor.server_answer import DEADLINE_S, ServerAnswer, version_in
 from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.toxiproxy.calls import Reply

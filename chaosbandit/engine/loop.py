@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.ending import ending, stopped_for
 from chaosbandit.core.events import BlockRaised, EvidenceExpired, RunStarted, Stopped

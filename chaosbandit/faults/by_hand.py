@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 
 from chaosbandit.faults.fault import Fault
-from chaosbandit.faults.steps import (
+from chaosbandit.faults.undo_steps import (
     Call,
     Step,
     Wait,
@@ -22,7 +22,7 @@ from chaosbandit.faults.steps import (
     quiet,
     swap_back,
 )
-from chaosbandit.faults.steps import create as create_closed
+from chaosbandit.faults.undo_steps import create as create_closed
 from chaosbandit.hidden_values import shell_word
 
 _AHEAD_S = 1  # users wait for the next command

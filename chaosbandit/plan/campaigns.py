@@ -18,7 +18,7 @@ from numpy.random import Generator
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Tally
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.ending import Ending, ending, stopped_for
 from chaosbandit.core.ladder import Ladder

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket, exercised
+from chaosbandit.core.certified_claims import bracket, exercised
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.confirmation import failing
 from chaosbandit.core.ending import ending

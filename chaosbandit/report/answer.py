@@ -5,7 +5,7 @@ What is certified comes first; where a side is not, the estimate stands in for i
 
 from __future__ import annotations
 
-from chaosbandit.core.claims import withdrawn
+from chaosbandit.core.certified_claims import withdrawn
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.confirmation import failing
 from chaosbandit.core.model import Bracket, Cause

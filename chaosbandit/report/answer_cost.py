@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chaosbandit.core.campaign import Campaign, begin
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.confirmation import stood_s
 from chaosbandit.core.evidence import Certificate

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from chaosbandit.core.claims import best_guess, withdrawn
+from chaosbandit.core.certified_claims import best_guess, withdrawn
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.judge import valid
 from chaosbandit.core.ladder import Ladder

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from chaosbandit.core.campaign import Exposure
-from chaosbandit.core.claims import bracket, verdicts
+from chaosbandit.core.certified_claims import bracket, verdicts
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.confirmation import failed, stood_s
 from chaosbandit.core.judge import valid

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.report import answer_cost
 from chaosbandit.report.answer_cost import price

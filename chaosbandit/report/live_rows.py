@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.model import Bracket, Purpose
 from chaosbandit.report import bracket_axis

@@ -1,7 +1,7 @@
 """From a campaign to the result model: `result_of` is pure, campaign in, records out.
 
 It works on finished campaigns and on those of a journal that was cut short. It decides nothing:
-claims are `core.claims`'s, exit codes and gates `core.ending`'s.
+claims are `core.certified_claims`'s, exit codes and gates `core.ending`'s.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.lock_files import locked, unlock
 from chaosbandit.safety.owned_files import NotOursError
 from chaosbandit.safety.run_claims import RunLocks
-from chaosbandit.safety.watchdog_fault import UNDO_S
+from chaosbandit.safety.run_faults import WatchedFaults, left_s
 from chaosbandit.safety.watchdog_link import WatchdogLink
-from chaosbandit.safety.watched_faults import WatchedFaults, left_s
+from chaosbandit.safety.watchdog_one_fault import UNDO_S
 from chaosbandit.toxiproxy.lease import DURATION_S, Claim, Lease
 from chaosbandit.toxiproxy.undo import Late
 from chaosbandit.uninterrupted import in_thread, to_the_end

@@ -35,7 +35,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chaosbandit.safety.watchdog_fault import ArmedFault
+    from chaosbandit.safety.watchdog_one_fault import ArmedFault
 
 _TICK_S = 1.0
 _READ_BYTES = 65536
@@ -145,7 +145,7 @@ class Watchdog:
 
     def _arm(self, message: dict[str, Any]) -> ArmedFault:
         from chaosbandit.safety.ledger import fault_from_json, hide_of
-        from chaosbandit.safety.watchdog_fault import ArmedFault
+        from chaosbandit.safety.watchdog_one_fault import ArmedFault
 
         fault = fault_from_json(message["fault"])
         hide_of(message["fault"])
@@ -195,7 +195,7 @@ def main(descriptor: int, ttl_s: float, log: Path, locks: Sequence[Path]) -> int
             with suppress(OSError):  # the run is gone already; the first read says so
                 run.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
             _stand_in_for_packages()
-            import chaosbandit.safety.watchdog_fault  # noqa: F401  now: there is no time later
+            import chaosbandit.safety.watchdog_one_fault  # noqa: F401  now: there is no time later
             from chaosbandit.safety.lock_files import remove_unlocked
 
             clean = watchdog.watch()

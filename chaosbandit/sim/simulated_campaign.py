@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from chaosbandit._version import __version__
 from chaosbandit.core import guardrail
 from chaosbandit.core.campaign import Campaign, Tally, apply, begin, charged, measured
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.events import ExposureEnded, ExposureStarted, RunStarted, SteadyStateMeasured
 from chaosbandit.core.ladder import Ladder

@@ -14,13 +14,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chaosbandit.faults import steps
+from chaosbandit.faults import undo_steps
 from chaosbandit.faults.fault import Fault
-from chaosbandit.faults.steps import DEADLINE_S, Call, stand_in
+from chaosbandit.faults.undo_steps import DEADLINE_S, Call, stand_in
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
 from chaosbandit.toxiproxy.connection_count import connections_to
 from chaosbandit.toxiproxy.listing import StrangeError, as_toxic, one_proxy, toxics_named
-from chaosbandit.toxiproxy.run_steps import RefusedError, check, send, send_one
+from chaosbandit.toxiproxy.undo_step_calls import RefusedError, check, send, send_one
 from chaosbandit.toxiproxy.wire_format import ProxyRecord
 
 FROZEN_LOOK_S = 10.0
@@ -72,12 +72,12 @@ class Cutting:
         """Delete the toxics of the closed proxy; where that hangs, the proxy itself."""
         inside = map(as_toxic, () if shown is None else shown.toxics)
         try:
-            send(self.calls, steps.empty(self.fault, inside))
+            send(self.calls, undo_steps.empty(self.fault, inside))
         except UnansweredError as error:
             if error.refused:
                 raise
             self.replaced = True  # before it is: half of it is ours to finish
-            send(self.calls, steps.replace(self.fault))
+            send(self.calls, undo_steps.replace(self.fault))
 
     def open_again(self, *, ours_to_open: bool) -> ProxyRecord | None:
         """Open what we closed, or whoever undid the fault before us; the proxy as it then is.
@@ -90,11 +90,11 @@ class Cutting:
         marked = None if fault.owned else one_proxy(self.calls, stand_in(fault), DEADLINE_S)
         lost = ours_to_open and not fault.owned  # a path of ours that is gone was taken away
         if shown is None and (marked is not None or self.replaced or lost):
-            send(self.calls, [steps.create(fault)])
+            send(self.calls, [undo_steps.create(fault)])
             shown = self._bare()
         opens = shown is not None and not shown.enabled
         opens = opens and (marked is not None or self.begun or ours_to_open)
-        close, enable, delete = steps.swap_back(fault)
+        close, enable, delete = undo_steps.swap_back(fault)
         if marked is not None and marked.enabled:
             self._count_connections()
             send(self.calls, [close])
@@ -109,7 +109,7 @@ class Cutting:
 
     def _close(self) -> bool:
         """Close it and serve its address at once; False where others have deleted the proxy."""
-        mark, close, serve = steps.close_and_stand_in(self.fault)
+        mark, close, serve = undo_steps.close_and_stand_in(self.fault)
         if self.fault.owned:
             return self.close_answered(close)
         new = False
@@ -129,7 +129,7 @@ class Cutting:
             raise
         if reply.status == 404:  # ours to make anew only if the mark was there before
             if new:
-                send(self.calls, steps.swap_back(self.fault)[-1:])
+                send(self.calls, undo_steps.swap_back(self.fault)[-1:])
             return False
         check(close, reply)
         return True

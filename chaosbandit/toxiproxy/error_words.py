@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chaosbandit.errors import CleanupError, ToxiproxyError, Trouble
-from chaosbandit.faults import by_hand, steps
+from chaosbandit.faults import by_hand, undo_steps
 from chaosbandit.faults.fault import Fault
 from chaosbandit.machine_shortage import is_shortage
 from chaosbandit.toxiproxy.adapter import RefusedError
@@ -73,7 +73,7 @@ def of_others(fault: Fault, undone: Undone) -> Trouble | None:
             )
         case Others.MOVED:
             place = {"listen": fault.listen, "upstream": fault.upstream}
-            back = steps.Call("move back", "POST", steps.proxy_path(fault.proxy), place)
+            back = undo_steps.Call("move back", "POST", undo_steps.proxy_path(fault.proxy), place)
             return Trouble(
                 f"proxy {fault.proxy} was given other addresses by others; {ours}",
                 do=f"have it listen on {fault.listen} and lead to {fault.upstream} again",

@@ -21,7 +21,7 @@ from typing import TypeVar
 from chaosbandit.core.model import Route, Variant
 from chaosbandit.core.scenario import Proxy, Scenario
 from chaosbandit.errors import CleanupError, ToxiproxyError, Trouble
-from chaosbandit.faults import steps
+from chaosbandit.faults import undo_steps
 from chaosbandit.faults.addresses import is_loopback
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
@@ -343,7 +343,7 @@ class ToxiproxyInjector:
         _refuse(fault, self._changes(fault, self._deadline_s))
 
     def _update(self, fault: Fault, toxic: Toxic) -> None:
-        path = steps.toxic_path(fault.proxy, toxic.name)
+        path = undo_steps.toxic_path(fault.proxy, toxic.name)
         body = {"attributes": dict(toxic.attributes), "toxicity": toxic.toxicity}
         reply = self._calls.call("POST", path, body, self._deadline_s)
         if reply.status != 200:
@@ -363,13 +363,13 @@ class ToxiproxyInjector:
             await self._undo(fault, nobody_gave_up)
 
     def _softened(self, fault: Fault) -> bool:
-        softening = steps.soften(fault)
+        softening = undo_steps.soften(fault)
         if len(softening) < len(fault.toxics):
             return False  # some have no soft form
         try:
             for call in softening:
                 self._calls.call(call.method, call.path, call.body, call.within_s)
-            found = one_proxy(self._calls, fault.proxy, steps.DEADLINE_S)
+            found = one_proxy(self._calls, fault.proxy, undo_steps.DEADLINE_S)
         except (UnansweredError, StrangeError):
             return False
         if found is None or not found.enabled:

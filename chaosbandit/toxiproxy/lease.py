@@ -20,7 +20,7 @@ from chaosbandit.errors import HarnessError, TargetError, ToxiproxyError, Troubl
 from chaosbandit.faults.addresses import is_one_place, place, same_address
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, parse, written
-from chaosbandit.faults.steps import proxy_path
+from chaosbandit.faults.undo_steps import proxy_path
 from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply, UnansweredError
 from chaosbandit.toxiproxy.listing import StrangeError, all_proxies, claimed, one_proxy

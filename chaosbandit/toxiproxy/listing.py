@@ -13,7 +13,7 @@ from typing import Any
 from chaosbandit.faults import names
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind
-from chaosbandit.faults.steps import proxy_path
+from chaosbandit.faults.undo_steps import proxy_path
 from chaosbandit.foreign_text import said
 from chaosbandit.toxiproxy.calls import CALL_S, Calls, Reply
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord

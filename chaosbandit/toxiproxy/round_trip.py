@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from chaosbandit.faults.steps import DEADLINE_S, proxy_path
+from chaosbandit.faults.undo_steps import DEADLINE_S, proxy_path
 from chaosbandit.toxiproxy.calls import CALL_S, Calls
 
 SLOWEST_S = DEADLINE_S / 2  # half of it, since it may be slower when it matters

@@ -18,18 +18,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from chaosbandit.faults import steps
+from chaosbandit.faults import undo_steps
 from chaosbandit.faults.addresses import accepts, host_of, is_loopback, same_address
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.fault import Late as Late  # for those who wait for it
 from chaosbandit.faults.names import is_lease
 from chaosbandit.faults.softening import is_soft, may_be_quiet, soft_form
-from chaosbandit.faults.steps import DEADLINE_S, proxy_path, stand_in
+from chaosbandit.faults.undo_steps import DEADLINE_S, proxy_path, stand_in
 from chaosbandit.toxiproxy.calls import LATE_S as LATE_S  # for those who wait for it
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
 from chaosbandit.toxiproxy.cut_and_reopen import Cutting, FrozenError
 from chaosbandit.toxiproxy.listing import StrangeError, as_toxic, one_proxy, toxics_named
-from chaosbandit.toxiproxy.run_steps import RefusedError, send
+from chaosbandit.toxiproxy.undo_step_calls import RefusedError, send
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 
 FROZEN_S = 75.0  # freezes by clients that give up end by themselves after 45-60 s
@@ -188,8 +188,8 @@ class _Undoing:
 
     def _quiet(self) -> bool:
         """Take the toxics off a living proxy; False where that hangs."""
-        plan = steps.quiet(self.fault)
-        softened = len(steps.soften(self.fault))
+        plan = undo_steps.quiet(self.fault)
+        softened = len(undo_steps.soften(self.fault))
         try:
             send(self.calls, plan[:softened])
             if softened:
@@ -216,7 +216,7 @@ class _Undoing:
 
     def _drop(self) -> None:
         """Delete a proxy of ours, which must not hang then."""
-        close, delete = steps.drop(self.fault)
+        close, delete = undo_steps.drop(self.fault)
         there = is_lease(self.fault.proxy) or self.cutting.close_answered(close)
         if there and one_proxy(self.calls, self.fault.proxy, DEADLINE_S) is not None:
             send(self.calls, [delete])

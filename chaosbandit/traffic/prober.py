@@ -17,7 +17,7 @@ from chaosbandit.core.model import Health, Outcome, Route, Sample
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.ports import Signal
 from chaosbandit.traffic.prober_health import ProberHealth
-from chaosbandit.traffic.sender import MAX_IN_FLIGHT, Sender
+from chaosbandit.traffic.request_sender import MAX_IN_FLIGHT, Sender
 
 if TYPE_CHECKING:
     from chaosbandit.ports import Clock, Feed

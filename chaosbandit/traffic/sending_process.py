@@ -25,7 +25,7 @@ from chaosbandit.core.model import Route, Sample
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.errors import ChaosbanditError, TargetError
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.sender import Sender
+from chaosbandit.traffic.request_sender import Sender
 
 FLUSH_S = 0.01  # longest that a sample waits here for others to travel with
 LINE_LIMIT_BYTES = 2**24

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from tests import operator_path as bare
 from tests.operator_path import ORIGINAL as ORIGINAL  # for the tests beside it
 from tests.operator_path import echo_service

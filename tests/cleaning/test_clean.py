@@ -20,7 +20,7 @@ from chaosbandit.errors import UsageError
 from chaosbandit.faults import by_hand
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import SWEEPER, Kind, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from chaosbandit.safety.ledger import FaultLedger
 from tests.cleaning.operators import (
     ORIGINAL,

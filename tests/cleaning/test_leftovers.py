@@ -8,7 +8,7 @@ from pathlib import Path
 from chaosbandit.cleaning.leftovers import Leftover, leftovers_at
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from chaosbandit.safety.ledger import Damaged, Entries, Entry
 from chaosbandit.toxiproxy.listing import Listing
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord

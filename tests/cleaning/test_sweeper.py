@@ -22,7 +22,7 @@ from chaosbandit.cleaning.clean import clean
 from chaosbandit.cleaning.sweeper import Sweeper
 from chaosbandit.cleaning.sweeper_lease import LONGEST_ROUND_S
 from chaosbandit.faults.names import HONOURED_S, SWEEPER, Kind, parse, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy import calls, undo
 from tests.cleaning.lossy_api import Fate, relay

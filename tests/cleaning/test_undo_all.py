@@ -20,7 +20,7 @@ from chaosbandit.cleaning.clean import clean
 from chaosbandit.cleaning.report import CleanReport, described
 from chaosbandit.faults import by_hand
 from chaosbandit.faults.fault import Fault
-from chaosbandit.faults.steps import drop, stand_in, swap_back
+from chaosbandit.faults.undo_steps import drop, stand_in, swap_back
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy import cut_and_reopen
 from tests.cleaning.lossy_api import Fate, relay

@@ -9,7 +9,7 @@ import pytest
 from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign, apply, measured
-from chaosbandit.core.claims import bracket, verdicts
+from chaosbandit.core.certified_claims import bracket, verdicts
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.events import (
     BlockRaised,

@@ -7,7 +7,7 @@ from typing import Any
 
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from chaosbandit.toxiproxy.calls import Calls
 from tests.operator_path import ORIGINAL, OperatorPath
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chaosbandit.core.scenario import EMBEDDED, Proxy, Scenario
-from chaosbandit.doctor import all_checks, ceiling
+from chaosbandit.doctor import all_checks, sending_ceiling
 from chaosbandit.doctor.all_checks import examine
 from chaosbandit.doctor.findings import Finding, ok
 from chaosbandit.doctor.what_to_examine import Subject
@@ -31,8 +31,8 @@ from tests.simulated import scenario
 @pytest.fixture(autouse=True)
 def quick_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ceiling has tests of its own."""
-    monkeypatch.setattr(ceiling, "STEP_S", 0.1)
-    monkeypatch.setattr(ceiling, "RATES_PER_S", (50,))
+    monkeypatch.setattr(sending_ceiling, "STEP_S", 0.1)
+    monkeypatch.setattr(sending_ceiling, "RATES_PER_S", (50,))
 
 
 def examined(subject: Subject) -> list[Finding]:
@@ -230,7 +230,7 @@ def test_what_is_late_on_a_busy_machine_only_warns(
     async def broken(scenario: Scenario | None) -> Sequence[Finding]:
         raise HarnessError("no answer", wanted="one", do="look")
 
-    monkeypatch.setattr("chaosbandit.doctor.ceiling.findings", broken)
+    monkeypatch.setattr("chaosbandit.doctor.sending_ceiling.findings", broken)
     for busy, level in ((False, "fail"), (True, "warn")):
         monkeypatch.setattr(all_checks, "is_busy", partial(bool, busy))
         assert one(examined(subject(tmp_path)), "prober ceiling").level == level

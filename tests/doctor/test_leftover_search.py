@@ -18,7 +18,7 @@ from chaosbandit.doctor.leftover_search import (
 )
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, SWEEPER, Kind, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from chaosbandit.safety.ledger import Entries, Entry
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 from tests.doctor.faults import LATENCY, fault_of

@@ -20,7 +20,7 @@ from chaosbandit.doctor.leftovers import findings
 from chaosbandit.doctor.server_answer import look
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import HONOURED_S, Kind, written
-from chaosbandit.faults.steps import stand_in
+from chaosbandit.faults.undo_steps import stand_in
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord
 from tests.doctor.faults import LATENCY, fault_of, listed, put_on, put_stand_in

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from chaosbandit.doctor.findings import Finding
-from chaosbandit.doctor.holders import Holders
+from chaosbandit.doctor.lease_holders import Holders
 from chaosbandit.doctor.server_answer import ServerAnswer, look
 from chaosbandit.doctor.servers import findings, versioned
 from tests.doctor.faults import listed

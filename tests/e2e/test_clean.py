@@ -12,7 +12,7 @@ from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 import pytest
 
 from chaosbandit.faults.names import SWEEPER
-from chaosbandit.faults.steps import close_and_stand_in, stand_in
+from chaosbandit.faults.undo_steps import close_and_stand_in, stand_in
 from tests.e2e.runs import Command, chaosbandit, soon
 from tests.operator_path import ORIGINAL, OperatorPath, operator_path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaosbandit.core.claims import bracket as bracket_of
+from chaosbandit.core.certified_claims import bracket as bracket_of
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import Decided, Event, RunStarted, Stopped
 from chaosbandit.core.policies import policy

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.runs import Command, journals, ledger_files, processes_with, proxies, soon
 from tests.real_parts import needs, nginx
 from tests.servers import running_server
-from tests.traffic.test_process_prober import is_gone, senders
+from tests.traffic.test_multiprocess_prober import is_gone, senders
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,7 @@ import pytest
 
 from chaosbandit.cli.child_processes import child
 from chaosbandit.cli.demo_services import demo_folder
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.events import RunStarted
 from chaosbandit.core.policies import policy

@@ -8,7 +8,7 @@ import pytest
 from numpy.random import Generator
 
 from chaosbandit.core.campaign import Campaign, Exposure
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.events import Observed, WashedOut
 from chaosbandit.core.model import Cause, Phase, Route, Validity
 from chaosbandit.core.replay import opening

@@ -9,9 +9,9 @@ import pytest
 from numpy.random import Generator
 from scipy.stats import binom
 
-from chaosbandit.core import claims, confirmation
+from chaosbandit.core import certified_claims, confirmation
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket, gate
+from chaosbandit.core.certified_claims import bracket, gate
 from chaosbandit.core.confirmation import repeated, stood_s
 from chaosbandit.core.events import Decided, ExposureStarted
 from chaosbandit.core.model import Cause, Expose, GateOutcome, Purpose
@@ -205,7 +205,7 @@ MOST = binom.ppf(0.999, RUNS, 0.05)  # of so many, were each as likely as promis
 
 def without_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmation, "repeated", lambda climb, broke: True)
-    for module in (confirmation, claims):
+    for module in (confirmation, certified_claims):
         monkeypatch.setattr(module, "refuted", lambda climb, broke: False)
 
 

@@ -14,7 +14,7 @@ from scipy.stats import binom
 
 from chaosbandit.core import judge
 from chaosbandit.core.campaign import Campaign, apply
-from chaosbandit.core.claims import bracket, verdicts
+from chaosbandit.core.certified_claims import bracket, verdicts
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import (
     BlockRaised,

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 import pytest
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.events import Event, ExposureStarted, WashedOut
 from chaosbandit.core.model import Route, Sample
 from chaosbandit.core.scenario import Scenario, Search, Timing

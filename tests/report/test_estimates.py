@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Bracket, Purpose

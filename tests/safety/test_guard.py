@@ -18,7 +18,7 @@ from chaosbandit.faults.fault import Fault
 from chaosbandit.safety import watchdog_link
 from chaosbandit.safety.guard import RunGuard
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.safety.watchdog_fault import BYPASS_AFTER_S
+from chaosbandit.safety.watchdog_one_fault import BYPASS_AFTER_S
 from chaosbandit.toxiproxy.lease import Claim
 from chaosbandit.toxiproxy.undo import Late
 from tests.safety.watched_path import ORIGINAL, WatchedPath, lonely, nowhere, watched_path

@@ -21,7 +21,7 @@ import pytest
 
 from chaosbandit.faults.by_hand import commands
 from chaosbandit.faults.fault import Fault
-from chaosbandit.safety import watchdog, watchdog_fault
+from chaosbandit.safety import watchdog, watchdog_one_fault
 from chaosbandit.safety.ledger import FaultLedger, fault_to_json
 from tests.safety.watched_path import (
     ORIGINAL,
@@ -313,7 +313,7 @@ def watching(log: Path, ttl_s: float = 60.0) -> Iterator[tuple[list[bool], socke
 def test_only_what_it_needs_is_loaded(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import watchdog\n"
-        "watchdog._stand_in_for_packages(); import chaosbandit.safety.watchdog_fault\n"
+        "watchdog._stand_in_for_packages(); import chaosbandit.safety.watchdog_one_fault\n"
         "print(*sorted(name for name in sys.modules if name.split('.')[0] not in"
         " {*sys.stdlib_module_names, 'watchdog', '__main__'}))"
     )
@@ -328,10 +328,10 @@ def test_only_what_it_needs_is_loaded(tmp_path: Path) -> None:
     faults = {part for part in parts if part.startswith("faults.")}
     assert parts - faults == {
         "", "deadline_thread", "faults", "foreign_text", "hidden_values", "safety", "toxiproxy",
-        "safety.bypass", "safety.durable_files", "safety.owned_files", "safety.watchdog_fault",
+        "safety.bypass", "safety.durable_files", "safety.owned_files", "safety.watchdog_one_fault",
         "toxiproxy.calls", "toxiproxy.connection_count", "toxiproxy.cut_and_reopen",
         "toxiproxy.deadline_connection", "toxiproxy.listing", "toxiproxy.wire_format",
-        "toxiproxy.run_steps", "toxiproxy.undo",
+        "toxiproxy.undo_step_calls", "toxiproxy.undo",
     }  # fmt: skip
 
 
@@ -351,7 +351,7 @@ def test_it_starts_quickly(tmp_path: Path) -> None:
 def test_what_cannot_be_undone_is_told_with_the_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog_fault, "UNDO_S", 0.3)
+    monkeypatch.setattr(watchdog_one_fault, "UNDO_S", 0.3)
     ledger = FaultLedger(tmp_path)
     with silent_server() as (url, _):
         fault = replace(nowhere().fault(), server=url)
@@ -440,7 +440,7 @@ def test_fault_armed_again_is_undone_as_it_is_now(path: WatchedPath, tmp_path: P
 def test_only_a_call_on_the_wire_is_waited_for(
     path: WatchedPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calling: bool
 ) -> None:
-    monkeypatch.setattr(watchdog_fault, "LATE_S", 2.0)
+    monkeypatch.setattr(watchdog_one_fault, "LATE_S", 2.0)
     fault = path.fault()
     with watching(tmp_path / "log") as (clean, ours):
         ours.sendall(arm_line(fault, FaultLedger(tmp_path)))
@@ -543,7 +543,7 @@ def test_address_that_is_taken_is_waited_for(
     path: WatchedPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody has the address of the proxy that the run was closing: undone when it is free."""
-    monkeypatch.setattr(watchdog_fault, "LATE_S", 1.0)
+    monkeypatch.setattr(watchdog_one_fault, "LATE_S", 1.0)
     fault = path.fault()
     path.inject(fault)
     assert path.call("POST", f"/proxies/{ORIGINAL}", {"enabled": False}) == 200

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from chaosbandit.faults.fault import Fault
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.faults.steps import toxic_path
+from chaosbandit.faults.undo_steps import toxic_path
 from tests.operator_path import ORIGINAL as ORIGINAL  # for the tests beside it
 from tests.operator_path import OperatorPath, echo_service
 from tests.operator_path import free_port as free_port  # for the tests beside it

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binom
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.events import Decided, Observed
 from chaosbandit.core.model import Expose, Purpose, Route

@@ -14,7 +14,7 @@ from pytest import MonkeyPatch
 
 from benchmarks.attacks import ATTACKS, Attack, Case
 from benchmarks.field import Met, met, row_of
-from chaosbandit.core import claims, confirmation, steady_state
+from chaosbandit.core import certified_claims, confirmation, steady_state
 from chaosbandit.core.doses.latency import Latency
 from chaosbandit.core.policies import _affordable_bracket, certify
 from chaosbandit.core.samples_to_evidence import Weighing
@@ -100,7 +100,7 @@ def long_warm_up(patch: MonkeyPatch, attack: Attack) -> Attack:
 
 
 def noise_vouches(patch: MonkeyPatch, attack: Attack) -> Attack:
-    patch.setattr(claims, "tells", lambda campaign, exposure: True)
+    patch.setattr(certified_claims, "tells", lambda campaign, exposure: True)
     return attack
 
 

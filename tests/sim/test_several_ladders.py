@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chaosbandit.core.campaign import Campaign
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import Climb, climbs
 from chaosbandit.core.doses.latency import Latency
 from chaosbandit.core.events import Decided, Observed, SteadyStateMeasured

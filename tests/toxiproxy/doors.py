@@ -14,7 +14,7 @@ from typing import Any
 
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
-from chaosbandit.faults.steps import Call, Step, Wait, proxy_path
+from chaosbandit.faults.undo_steps import Call, Step, Wait, proxy_path
 from chaosbandit.toxiproxy.calls import Calls
 
 PROXY = "inventory"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chaosbandit.faults import by_hand, steps
+from chaosbandit.faults import by_hand, undo_steps
 from chaosbandit.faults.fault import Fault, Toxic
 from chaosbandit.faults.names import Kind, written
 from chaosbandit.toxiproxy.calls import Calls
@@ -142,7 +142,11 @@ def test_the_mark_comes_first_and_goes_last(path: Door) -> None:
     with relay(path.url, lambda _: False, 0.0) as logged:
         undone(replace(fault, server=logged.url), Way.CUT)
     changes = [call for call in logged.requests if not call.startswith("GET")]
-    calls = (*steps.close_and_stand_in(fault), *steps.delete_toxics(fault), *steps.swap_back(fault))
+    calls = (
+        *undo_steps.close_and_stand_in(fault),
+        *undo_steps.delete_toxics(fault),
+        *undo_steps.swap_back(fault),
+    )
     wanted = [f"{step.method} {step.path}" for step in calls]
     assert [call for call, _ in itertools.groupby(changes)] == wanted  # serving is tried again
 
@@ -173,17 +177,21 @@ def test_several_toxics_and_a_foreign_one_that_stays(path: Door) -> None:
 # --- killed in between ----------------------------------------------------------------------------
 
 
-def plan_of(name: str, fault: Fault) -> list[steps.Step]:
+def plan_of(name: str, fault: Fault) -> list[undo_steps.Step]:
     cut = [
-        *steps.close_and_stand_in(fault),
-        *steps.empty(fault),
-        *steps.swap_back(fault),
+        *undo_steps.close_and_stand_in(fault),
+        *undo_steps.empty(fault),
+        *undo_steps.swap_back(fault),
     ]
     if name == "quiet":
-        return [*steps.quiet(fault)]
+        return [*undo_steps.quiet(fault)]
     if name == "cut":
         return cut
-    return [*steps.close_and_stand_in(fault), *steps.replace(fault), *steps.swap_back(fault)]
+    return [
+        *undo_steps.close_and_stand_in(fault),
+        *undo_steps.replace(fault),
+        *undo_steps.swap_back(fault),
+    ]
 
 
 STATES = [("quiet", k) for k in range(4)]
@@ -315,8 +323,8 @@ def test_the_stand_in_of_a_proxy_that_others_moved_is_where_it_is_now(path: Door
     served: list[str] = []
 
     def look(request: bytes) -> bool:
-        if is_call(steps.delete_toxics(fault)[0])(request):
-            served.append(path.show(steps.stand_in(fault))["listen"])
+        if is_call(undo_steps.delete_toxics(fault)[0])(request):
+            served.append(path.show(undo_steps.stand_in(fault))["listen"])
         return False
 
     with relay(path.url, look, 0.0) as way:
@@ -329,7 +337,7 @@ def test_what_others_delete_in_between_is_not_made_again(path: Door) -> None:
     path.call("DELETE", f"/proxies/{PROXY}/toxics/{fault.name}")
     assert undone(fault) == Undone()
     path.call("DELETE", f"/proxies/{PROXY}")
-    carry_out(path, [steps.close_and_stand_in(path.fault())[0]])
+    carry_out(path, [undo_steps.close_and_stand_in(path.fault())[0]])
     assert undone(path.fault(), Way.CUT, ours_to_open=False).others is None  # marked: we had begun
     assert path.is_normal()
 
@@ -358,7 +366,7 @@ def test_third_party_takes_the_address_while_the_proxy_is_closed(path: Door) -> 
 
 def test_what_others_make_hard_again_is_softened_again(path: Door) -> None:
     fault = path.put(path.fault())
-    soften, looks = steps.soften(fault)[0], 0
+    soften, looks = undo_steps.soften(fault)[0], 0
 
     def meddle(request: bytes) -> bool:
         nonlocal looks
@@ -377,7 +385,7 @@ def test_what_others_make_hard_again_is_softened_again(path: Door) -> None:
 @pytest.mark.parametrize("others", ["delete the toxic", "delete the proxy", "open the proxy"])
 def test_others_meddle_while_the_closed_proxy_empties_itself(path: Door, others: str) -> None:
     fault = path.put(path.fault())
-    deleted = steps.delete_toxics(fault)[0]
+    deleted = undo_steps.delete_toxics(fault)[0]
     meddled = False
 
     def meddle(request: bytes) -> bool:
@@ -402,7 +410,7 @@ def test_others_meddle_while_the_closed_proxy_empties_itself(path: Door, others:
 def test_a_cut_in_the_dark_does_not_bring_back_what_others_deleted(path: Door) -> None:
     fault = path.put(path.fault())
     path.call("DELETE", f"/proxies/{PROXY}")
-    look = steps.Call("look", "GET", f"/proxies/{PROXY}")
+    look = undo_steps.Call("look", "GET", f"/proxies/{PROXY}")
     with relay(path.url, is_call(look), 0.3) as way:
         found = undone(replace(fault, server=way.url), Way.CUT)
         assert way.delivered.wait(WITHIN_S)
@@ -456,10 +464,10 @@ def test_lease_goes(path: Door) -> None:
 # --- calls that arrive late -----------------------------------------------------------------------
 
 
-def named(fault: Fault) -> dict[str, steps.Call]:
-    mark, close, serve = steps.close_and_stand_in(fault)
-    stand_in_closes, opens, delete = steps.swap_back(fault)
-    (soften,), (toxic_deleted,) = steps.soften(fault), steps.delete_toxics(fault)
+def named(fault: Fault) -> dict[str, undo_steps.Call]:
+    mark, close, serve = undo_steps.close_and_stand_in(fault)
+    stand_in_closes, opens, delete = undo_steps.swap_back(fault)
+    (soften,), (toxic_deleted,) = undo_steps.soften(fault), undo_steps.delete_toxics(fault)
     return {
         "soften": soften,
         "delete the toxic": toxic_deleted,

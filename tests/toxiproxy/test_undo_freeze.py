@@ -14,7 +14,7 @@ import pytest
 
 from chaosbandit.faults import by_hand
 from chaosbandit.faults.fault import Fault
-from chaosbandit.faults.steps import proxy_path, toxic_path
+from chaosbandit.faults.undo_steps import proxy_path, toxic_path
 from chaosbandit.toxiproxy.calls import Calls, UnansweredError
 from chaosbandit.toxiproxy.undo import NotUndoneError, Undone, Way, undo
 from tests.servers import real_server_path

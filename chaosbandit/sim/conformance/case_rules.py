@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from chaosbandit.core import guardrail
-from chaosbandit.core.claims import bracket
+from chaosbandit.core.certified_claims import bracket
 from chaosbandit.core.climb import climbs
 from chaosbandit.core.forbidden_decisions import Check
 from chaosbandit.core.model import Bracket

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from chaosbandit.toxiproxy.server import request_bodies
-from chaosbandit.toxiproxy.server.descriptors import Descriptors
+from chaosbandit.toxiproxy.server.file_descriptors import Descriptors
 from chaosbandit.toxiproxy.server.go_json import encode
 from chaosbandit.toxiproxy.server.listening import THIS_MACHINE, Address, AddressError, resolve
 from chaosbandit.toxiproxy.server.proxy import Proxy

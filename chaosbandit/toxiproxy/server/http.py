@@ -24,7 +24,7 @@ import h11
 from chaosbandit.errors import ToxiproxyError
 from chaosbandit.toxiproxy.server.allowed_hosts import is_loopback, is_of_this_machine, refusal
 from chaosbandit.toxiproxy.server.api import Api, Request, Response, refused
-from chaosbandit.toxiproxy.server.descriptors import (
+from chaosbandit.toxiproxy.server.file_descriptors import (
     LEAST,
     RESERVE,
     Descriptors,

@@ -14,8 +14,8 @@ import socket
 from functools import partial
 
 from chaosbandit.machine_shortage import is_shortage
-from chaosbandit.toxiproxy.server.descriptors import Descriptors
 from chaosbandit.toxiproxy.server.dialling import begun, dialled, established
+from chaosbandit.toxiproxy.server.file_descriptors import Descriptors
 from chaosbandit.toxiproxy.server.listening import (
     Address,
     AddressError,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaosbandit.core.claims import gate
+from chaosbandit.core.certified_claims import gate
 from chaosbandit.core.climb import Climb
 from chaosbandit.core.ladder import Ladder
 from chaosbandit.core.model import Cause, GateOutcome

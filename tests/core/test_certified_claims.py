@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaosbandit.core import claims
+from chaosbandit.core import certified_claims
 from chaosbandit.core.campaign import Arm, Campaign, apply
 from chaosbandit.core.confirmation import stood_s
 from chaosbandit.core.events import ExposureStarted, Observed
@@ -25,7 +25,7 @@ from tests.simulated import AVAILABILITY, SLOPPY, knowing, ladder, only, sample,
 
 
 def bracketing(campaign: Campaign) -> Bracket:
-    return claims.bracket(only(campaign))
+    return certified_claims.bracket(only(campaign))
 
 
 def test_two_certified_sides_close_a_bracket() -> None:
@@ -37,7 +37,7 @@ def test_two_certified_sides_close_a_bracket() -> None:
 def test_claims_name_what_was_measured_what_is_implied_and_what_is_unknown() -> None:
     campaign = exposed(bracketed(), 0, Purpose.SEARCH, 10, 0)
     campaign = exposed(campaign, 8, Purpose.SEARCH, 1, 2)
-    found = claims.verdicts(only(campaign))
+    found = certified_claims.verdicts(only(campaign))
     assert [(v.kind, v.measured, v.samples, v.bad) for v in found] == [
         (VerdictKind.HELD, False, 10, (0,)),
         (VerdictKind.HELD, True, 420, (0,)),
@@ -71,15 +71,15 @@ def test_nothing_is_claimed_where_an_assumption_failed() -> None:
     campaign = exposed(bracketed(), 1, Purpose.BROKE, 0, 3)
     campaign = exposed(campaign, 7, Purpose.HELD, 2000, 0)
     assert only(campaign).certificate.empty
-    assert claims.withdrawn(only(campaign)) is Cause.ASSUMPTIONS
+    assert certified_claims.withdrawn(only(campaign)) is Cause.ASSUMPTIONS
     found = bracketing(campaign)
     assert (found.held, found.broke, found.closed) == (None, None, False)
-    assert {v.kind for v in claims.verdicts(only(campaign))} == {VerdictKind.UNKNOWN}
+    assert {v.kind for v in certified_claims.verdicts(only(campaign))} == {VerdictKind.UNKNOWN}
 
 
 def test_an_open_exposure_is_among_the_claims() -> None:
     campaign = apply(bracketed(), ExposureStarted(4, 9, ARMS.severities[9], "fault", 0.0))
-    assert claims.verdicts(only(campaign))[-1].severity == ARMS.severities[9]
+    assert certified_claims.verdicts(only(campaign))[-1].severity == ARMS.severities[9]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_path_is_exercised_when_a_dose_was_felt_somewhere(
         campaign = exposed(campaign, 0, Purpose.SEARCH, 5, 0, given)
     if broke:
         campaign = knowing(campaign, arms=(Arm(9, (9,), 9), *only(campaign).arms[1:]))
-    assert claims.exercised(only(campaign)) == expected
+    assert certified_claims.exercised(only(campaign)) == expected
 
 
 def scattered(samples: int, felt_s: float) -> Campaign:
@@ -134,16 +134,16 @@ def scattered(samples: int, felt_s: float) -> Campaign:
 def test_what_a_few_scattered_answers_felt_is_noise(
     samples: int, felt_s: float, expected: bool
 ) -> None:
-    assert claims.exercised(only(scattered(samples, felt_s))) == expected
+    assert certified_claims.exercised(only(scattered(samples, felt_s))) == expected
     loud = exposed(scattered(5, 0.009), 2, Purpose.HELD, 900, 0, Dose(0.9, 0.9, 0.002))
-    assert not claims.exercised(only(loud)), "noise at a mild dose does not vouch for the path"
+    assert not certified_claims.exercised(only(loud)), "noise does not vouch for the path"
 
 
 def test_a_path_that_is_not_exercised_supports_no_claim() -> None:
     unfelt = Dose(0.105, 0.105, 0.0)
     campaign = exposed(measured(scenario(over=ARMS)), 2, Purpose.HELD, 900, 0, unfelt)
     assert bracketing(campaign).held is None
-    assert claims.withdrawn(only(campaign)) is Cause.NOT_EXERCISED
+    assert certified_claims.withdrawn(only(campaign)) is Cause.NOT_EXERCISED
     one_bad = exposed(campaign, 2, Purpose.SEARCH, 0, 1)
     assert bracketing(one_bad).held is None, "a bad request now and then is not a felt dose"
     felt = exposed(campaign, 2, Purpose.SEARCH, 5, 0, Dose(0.105, 0.105, 0.1))
@@ -172,7 +172,7 @@ def test_a_gate_is_decided_only_by_what_is_certified(
 ) -> None:
     assert ARMS.severities[5] == 0.113
     campaign = bracketed(scenario(over=ARMS, search=AT_ONCE, require=require))
-    assert claims.gate(only(campaign)) is gate
+    assert certified_claims.gate(only(campaign)) is gate
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_gate_is_open_while_nothing_is_known_of_it(
     broke = bracketing(campaign).broke
     assert broke is not None
     assert 0.1 < broke < 0.13
-    assert claims.gate(only(campaign)) is gate
+    assert certified_claims.gate(only(campaign)) is gate
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_gate_is_open_while_nothing_is_known_of_it(
 def test_a_gate_passes_only_once_what_held_has_stood(hold_s: float, gate: GateOutcome) -> None:
     """The newest of 420 samples at 50/s was sent 8.38 s after the first."""
     asked = scenario(over=ARMS, search=Search(hold_s=hold_s), require={"slow": 0.1})
-    assert claims.gate(only(bracketed(asked))) is gate
+    assert certified_claims.gate(only(bracketed(asked))) is gate
 
 
 def test_a_gate_passes_at_the_very_end_of_the_hold() -> None:
@@ -205,12 +205,12 @@ def test_a_gate_passes_at_the_very_end_of_the_hold() -> None:
     assert held is not None
     stood = stood_s(only(bracketed(asked)), held)
     exactly = replace(asked, search=replace(asked.search, hold_s=stood))
-    assert claims.gate(only(bracketed(exactly))) is PASSED
+    assert certified_claims.gate(only(bracketed(exactly))) is PASSED
 
 
 def test_a_gate_fails_without_any_hold() -> None:
     asked = scenario(over=ARMS, search=Search(hold_s=1e6), require={"slow": 0.2})
-    assert claims.gate(only(bracketed(asked))) is FAILED
+    assert certified_claims.gate(only(bracketed(asked))) is FAILED
 
 
 # --- what takes a claim back ----------------------------------------------------------------------
@@ -225,16 +225,16 @@ def late() -> Campaign:
 
 def test_what_fails_later_does_not_hold() -> None:
     campaign = exposed(late(), 5, Purpose.BROKE, 0, 2)
-    assert claims.withdrawn(only(campaign)) is Cause.NOT_STOOD
+    assert certified_claims.withdrawn(only(campaign)) is Cause.NOT_STOOD
     found = bracketing(campaign)
     assert (found.held, found.broke, found.closed) == (None, 0.113, False)
-    kinds = {v.severity: v.kind for v in claims.verdicts(only(campaign))}
+    kinds = {v.severity: v.kind for v in certified_claims.verdicts(only(campaign))}
     assert kinds == {0.105: VerdictKind.UNKNOWN, 0.113: VerdictKind.BROKE}
 
 
 def test_what_broke_once_and_holds_when_it_is_exposed_again_did_not_break() -> None:
     campaign = exposed(bracketed(), 5, Purpose.SEARCH, 800, 0)
-    assert claims.withdrawn(only(campaign)) is Cause.NOT_REPEATED
+    assert certified_claims.withdrawn(only(campaign)) is Cause.NOT_REPEATED
     found = bracketing(campaign)
     assert (found.held, found.broke, found.closed) == (0.105, None, False)
 
@@ -247,24 +247,24 @@ def bumpy() -> Campaign:
 
 def test_a_milder_severity_that_is_worse_takes_all_claims_back() -> None:
     climb = only(bumpy())
-    assert claims.bumps(climb) == [(2, 7)]
-    assert claims.withdrawn(climb) is Cause.NOT_MONOTONE
-    assert claims.bracket(climb) == Bracket(confidence=0.95)
-    assert claims.look_below(climb) is None
+    assert certified_claims.bumps(climb) == [(2, 7)]
+    assert certified_claims.withdrawn(climb) is Cause.NOT_MONOTONE
+    assert certified_claims.bracket(climb) == Bracket(confidence=0.95)
+    assert certified_claims.look_below(climb) is None
 
 
 def test_it_does_so_only_where_that_was_asked() -> None:
     climb = only(replace(bumpy(), scenario=scenario(over=ARMS)))
-    assert claims.bumps(climb) == []
-    assert claims.withdrawn(climb) is None
+    assert certified_claims.bumps(climb) == []
+    assert certified_claims.withdrawn(climb) is None
 
 
 def test_looks_below_go_on_until_there_are_enough() -> None:
     campaign = measured(scenario(over=ladder(0.01, 0.2), search=Search(monotone_check=True)))
-    assert claims.look_below(only(campaign)) is None  # nothing is certified
+    assert certified_claims.look_below(only(campaign)) is None  # nothing is certified
     campaign = exposed(campaign, 60, Purpose.HELD, 420, 0)
     looks = 0
-    while (look := claims.look_below(only(campaign))) is not None:
+    while (look := certified_claims.look_below(only(campaign))) is not None:
         assert look.variant.arm < 60
         assert (look.purpose, look.bets) == (Purpose.SEARCH, ())
         assert look.why.startswith("is anything milder worse? a look at ")
@@ -272,18 +272,18 @@ def test_looks_below_go_on_until_there_are_enough() -> None:
         looks += 1
     assert looks >= 2
     unasked = replace(campaign, scenario=scenario(over=ladder(0.01, 0.2)))
-    assert claims.look_below(only(unasked)) is None
+    assert certified_claims.look_below(only(unasked)) is None
 
 
 # --- the estimate ---------------------------------------------------------------------------------
 
 
 def test_the_best_guess_is_what_the_model_believes() -> None:
-    guess = claims.best_guess(only(bracketed()))
+    guess = certified_claims.best_guess(only(bracketed()))
     assert 0.105 < guess.median < 0.113
     assert 0.105 <= guess.low <= guess.median <= guess.high < 0.15
 
 
 def test_it_may_be_that_nothing_breaks() -> None:
     campaign = exposed(measured(scenario(over=ARMS)), 28, Purpose.HELD, 2000, 0)
-    assert claims.best_guess(only(campaign)).median == math.inf
+    assert certified_claims.best_guess(only(campaign)).median == math.inf

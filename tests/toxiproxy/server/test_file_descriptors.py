@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chaosbandit.toxiproxy.server.descriptors import (
+from chaosbandit.toxiproxy.server.file_descriptors import (
     OWN,
     Descriptors,
     limit_for,

@@ -8,8 +8,14 @@ from functools import partial
 
 import pytest
 
-from chaosbandit.doctor import ceiling
-from chaosbandit.doctor.ceiling import Ceiling, findings, judged, measured, refuse_above_half
+from chaosbandit.doctor import sending_ceiling
+from chaosbandit.doctor.sending_ceiling import (
+    Ceiling,
+    findings,
+    judged,
+    measured,
+    refuse_above_half,
+)
 from chaosbandit.errors import HarnessError
 from tests.doctor.looking import levels
 from tests.simulated import scenario
@@ -39,7 +45,7 @@ def test_without_a_scenario_it_is_only_told() -> None:
 
 
 def test_it_rises_until_the_bound_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceiling, "STEP_S", 0.1)
+    monkeypatch.setattr(sending_ceiling, "STEP_S", 0.1)
     rates = (50, 100)
     assert asyncio.run(measured(60.0, 50.0, rates)) == Ceiling(100)  # a minute late is in time
     none = asyncio.run(measured(0.0, 50.0, rates))
@@ -50,9 +56,9 @@ def test_what_a_busy_machine_misses_is_a_warning(monkeypatch: pytest.MonkeyPatch
     async def missed(bound_s: float, rate_per_s: float) -> Ceiling:
         return Ceiling(0, 50, "late")
 
-    monkeypatch.setattr(ceiling, "measured", missed)
+    monkeypatch.setattr(sending_ceiling, "measured", missed)
     for busy, level in ((False, "fail"), (True, "warn")):
-        monkeypatch.setattr(ceiling, "is_busy", partial(bool, busy))
+        monkeypatch.setattr(sending_ceiling, "is_busy", partial(bool, busy))
         assert levels(asyncio.run(findings(scenario()))) == [level]
 
 
@@ -69,7 +75,7 @@ def test_a_fast_run_is_refused_above_half_of_it(monkeypatch: pytest.MonkeyPatch)
         asked.append((rate_per_s, rates))
         return Ceiling(1600, 2400, "1 % leave 300 ms late or more")
 
-    monkeypatch.setattr(ceiling, "measured", missed)
+    monkeypatch.setattr(sending_ceiling, "measured", missed)
     asyncio.run(refuse_above_half(scenario(rate_per_s=200)))
     assert asked == []
     with pytest.raises(HarnessError) as raised:
@@ -84,7 +90,7 @@ def test_a_fast_run_is_refused_above_half_of_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_fast_run_is_measured_with_its_own_prober(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceiling, "STEP_S", 0.1)
+    monkeypatch.setattr(sending_ceiling, "STEP_S", 0.1)
     slow_is_fine = scenario(rate_per_s=300)
     slow_is_fine = replace(slow_is_fine, traffic=replace(slow_is_fine.traffic, timeout_s=60.0))
     asyncio.run(refuse_above_half(replace(slow_is_fine, slos=())))  # three seconds late is in time

@@ -23,7 +23,7 @@ from chaosbandit.errors import HarnessError
 from chaosbandit.ports import Prober, Signal
 from chaosbandit.report.numbers_in_words import duration
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.probers import prober_for, processes
+from chaosbandit.traffic.prober_choice import prober_for, processes
 
 RATES_PER_S = (50, 100, 200, 400, 800, 1600, 2400)
 FASTER_PER_S = (3600, 4800, 7200)  # tried only for a scenario that may need them

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from chaosbandit.faults.fault import Fault
-from chaosbandit.safety import watchdog_fault
+from chaosbandit.safety import watchdog_one_fault
 from chaosbandit.safety.ledger import FaultLedger
-from chaosbandit.safety.watchdog_fault import ArmedFault
+from chaosbandit.safety.watchdog_one_fault import ArmedFault
 from chaosbandit.toxiproxy.undo import Late, NotUndoneError, Others, Undone, Way, undo
 from tests.safety.watched_path import ORIGINAL, WatchedPath, nowhere, watched_path
 from tests.waiting import wait_for
@@ -71,7 +71,7 @@ def test_what_is_asked_during_an_undoing_is_done_after_it(
         go_on.wait(20)
         return undone
 
-    monkeypatch.setattr(watchdog_fault, "undo", held)
+    monkeypatch.setattr(watchdog_one_fault, "undo", held)
     with taken(path.fault(), tmp_path) as it:
         path.inject(it.fault)
         it.armed.undo("silence", Way.CUT)
@@ -104,7 +104,7 @@ def test_two_undoings_of_a_fault_never_meet(
         at_work -= 1
         return undone
 
-    monkeypatch.setattr(watchdog_fault, "undo", counted)
+    monkeypatch.setattr(watchdog_one_fault, "undo", counted)
     with taken(path.fault(), tmp_path) as it:
         path.inject(it.fault)
         for _ in range(5):
@@ -182,8 +182,8 @@ def test_stopped_fault_is_left_alone_at_once(tmp_path: Path) -> None:
 def test_bypass_is_used_once_when_undoing_takes_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog_fault, "BYPASS_AFTER_S", 0.3)
-    monkeypatch.setattr(watchdog_fault, "UNDO_S", 1.0)
+    monkeypatch.setattr(watchdog_one_fault, "BYPASS_AFTER_S", 0.3)
+    monkeypatch.setattr(watchdog_one_fault, "UNDO_S", 1.0)
     used = tmp_path / "used"
     command = ("sh", "-c", f'echo "$CHAOSBANDIT_PROXY" >> {used}')
     with frozen() as (fault, _), taken(replace(fault, bypass=command), tmp_path) as it:
@@ -215,8 +215,8 @@ def test_bypass_that_was_used_before_is_told_to_be_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers: list[Undone | str] = ["it hangs", Undone()]
-    monkeypatch.setattr(watchdog_fault, "undo", answering(answers))
-    monkeypatch.setattr(watchdog_fault, "BYPASS_AFTER_S", 0.0)
+    monkeypatch.setattr(watchdog_one_fault, "undo", answering(answers))
+    monkeypatch.setattr(watchdog_one_fault, "BYPASS_AFTER_S", 0.0)
     fault = replace(nowhere().fault(), bypass=("true",))
     with taken(fault, tmp_path) as it:
         it.armed.undo("the run is gone", Way.CUT)
@@ -240,7 +240,7 @@ def test_what_serves_users_meanwhile_and_what_was_done_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undone = Undone(cut=True, connections_cut=12, replaced=True, others=Others.CLOSED)
-    monkeypatch.setattr(watchdog_fault, "undo", answering(["it hangs", undone]))
+    monkeypatch.setattr(watchdog_one_fault, "undo", answering(["it hangs", undone]))
     with taken(nowhere().fault(), tmp_path) as it:
         it.armed.undo("the run is gone", Way.CUT)
         assert it.armed.wait() is True
@@ -258,11 +258,11 @@ def test_late_calls_of_its_own_are_waited_for_too(
     path: WatchedPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def late_once(*arguments: Any, **options: Any) -> Undone:
-        monkeypatch.setattr(watchdog_fault, "undo", undo)
+        monkeypatch.setattr(watchdog_one_fault, "undo", undo)
         undone = undo(*arguments, **options)
         return replace(undone, late=Late(time.monotonic() + 2.0, closes=True))
 
-    monkeypatch.setattr(watchdog_fault, "undo", late_once)
+    monkeypatch.setattr(watchdog_one_fault, "undo", late_once)
     with taken(path.fault(), tmp_path) as it:
         it.armed.undo("the run is gone", Way.CUT)
         asked_s = time.monotonic()
@@ -276,7 +276,7 @@ def test_late_calls_of_its_own_are_waited_for_too(
 
 
 def test_dead_server_has_no_late_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog_fault, "undo", answering([Undone(died=True)]))
+    monkeypatch.setattr(watchdog_one_fault, "undo", answering([Undone(died=True)]))
     with taken(nowhere().fault(), tmp_path) as it:
         it.armed.rests = False
         it.armed.undo("the run is gone", Way.CUT)
@@ -292,7 +292,7 @@ def test_file_that_cannot_be_removed_is_told_and_waits_for_nobody(
     def full(path: Path) -> None:
         raise OSError(f"{path.name} stays")
 
-    monkeypatch.setattr(watchdog_fault, "remove_durably", full)
+    monkeypatch.setattr(watchdog_one_fault, "remove_durably", full)
     with taken(path.fault(), tmp_path) as it:
         it.armed.undo("the run is gone", Way.CUT)
         assert it.armed.wait() is True

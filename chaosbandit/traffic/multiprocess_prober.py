@@ -22,7 +22,7 @@ from chaosbandit.errors import HarnessError
 from chaosbandit.ports import Signal
 from chaosbandit.traffic.prober import cancelled
 from chaosbandit.traffic.prober_health import ProberHealth
-from chaosbandit.traffic.prober_process import ProberProcess, Slot
+from chaosbandit.traffic.sending_process_link import ProberProcess, Slot
 
 if TYPE_CHECKING:
     from chaosbandit.ports import Clock, Feed

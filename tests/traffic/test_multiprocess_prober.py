@@ -21,9 +21,9 @@ from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.errors import HarnessError, TargetError
 from chaosbandit.ports import Feed, Prober, Signal
 from chaosbandit.traffic.clock import SystemClock
+from chaosbandit.traffic.multiprocess_prober import ProcessProber
 from chaosbandit.traffic.prober import OpenLoopProber
-from chaosbandit.traffic.probers import prober_of, processes
-from chaosbandit.traffic.process_prober import ProcessProber
+from chaosbandit.traffic.prober_choice import prober_of, processes
 from tests.simulated import scenario
 from tests.traffic.test_prober import OK, RudeServer, collect, hangs, says, script, traffic
 
@@ -190,14 +190,14 @@ def test_a_process_that_is_killed_is_harness_trouble(number: signal.Signals) -> 
 
 
 def test_a_process_that_is_stuck_is_harness_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chaosbandit.traffic.process_prober._PATIENCE_S", 0.3)
-    monkeypatch.setattr("chaosbandit.traffic.prober_process.STOP_S", 0.2)
-    monkeypatch.setattr("chaosbandit.traffic.prober_process.START_S", 5.0)
+    monkeypatch.setattr("chaosbandit.traffic.multiprocess_prober._PATIENCE_S", 0.3)
+    monkeypatch.setattr("chaosbandit.traffic.sending_process_link.STOP_S", 0.2)
+    monkeypatch.setattr("chaosbandit.traffic.sending_process_link.START_S", 5.0)
 
     async def main() -> None:
         async with RudeServer(says(OK)) as server, opened(server.url, timeout_s=0.2) as prober:
             (pid,) = senders()
-            monkeypatch.setattr("chaosbandit.traffic.prober_process.START_S", 0.2)
+            monkeypatch.setattr("chaosbandit.traffic.sending_process_link.START_S", 0.2)
             stream = prober.stream(lambda _: CANARY, 100, {})
             with pytest.raises(HarnessError, match=r"found no outcome of \d+ requests"):
                 async with aclosing(stream):
@@ -283,7 +283,7 @@ import asyncio, sys, time
 from chaosbandit.core.model import Route
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.process_prober import ProcessProber
+from chaosbandit.traffic.multiprocess_prober import ProcessProber
 
 async def main(url):
     async with ProcessProber(Traffic(url, url, 50, 2.0), {}, SystemClock(), processes=2) as prober:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chaosbandit.doctor.holders import Holders, at_server, holder_of, on_proxy
+from chaosbandit.doctor.lease_holders import Holders, at_server, holder_of, on_proxy
 from chaosbandit.faults.names import HONOURED_S, Kind, written
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.toxiproxy.wire_format import ProxyRecord, ToxicRecord

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chaosbandit.core.scenario import Scenario, Traffic
+from chaosbandit.traffic.multiprocess_prober import ProcessProber
 from chaosbandit.traffic.prober import OpenLoopProber
-from chaosbandit.traffic.process_prober import ProcessProber
 
 if TYPE_CHECKING:
     from chaosbandit.ports import Clock

@@ -1,4 +1,4 @@
-"""Carrying out steps of `faults.steps` at a server, each until its answer is good.
+"""Carrying out steps of `faults.undo_steps` at a server, each until its answer is good.
 
 It decides nothing: which steps follow is for `undo` and `cut_and_reopen`. Standard library only.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from chaosbandit.faults.steps import Call, Step, Wait
+from chaosbandit.faults.undo_steps import Call, Step, Wait
 from chaosbandit.toxiproxy.calls import Calls, Reply
 from chaosbandit.toxiproxy.listing import shown_by
 
