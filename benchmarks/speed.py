@@ -54,7 +54,7 @@ slos:
   - {{name: latency, good: latency <= 100ms, objective: 99%}}
 budget: {{window: 30d, requests: 20_000_000, spend: 5%}}
 ladders: [{{name: slow, proxy: shop, toxic: latency, from: 20ms, to: 500ms}}]
-search: {{resolution: 20%, hold: 3s}}
+search: {{resolution: 20%, hold: 3s, max_duration: 90s}}
 """
 
 

@@ -27,7 +27,9 @@ from chaosbandit.traffic.sending_process_link import ProberProcess, Slot
 if TYPE_CHECKING:
     from chaosbandit.ports import Clock, Feed
 
-LEAD_S = 0.02  # how far ahead the feed is asked: a guardrail acts this much later at most
+# How far ahead the feed is asked, and how much later a guardrail acts at most. The engine may think
+# for so long at a stretch before requests are late (with 0.02: by p99 7 to 11 ms at 1000/s).
+LEAD_S = 0.05
 TICK_S = 0.005
 _PATIENCE_S = 5.0  # over the longest time-out: then a process that says nothing is stuck
 
