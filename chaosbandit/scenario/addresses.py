@@ -16,21 +16,28 @@ HOST_PORT_PATTERN = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
 URL_PATTERN = r"^https?://.+$"
 LONGEST_URL = 4096
 
+A_HOST_PORT = "host:port, such as 127.0.0.1:9001"
 A_BYPASS = "a URL to POST to, or a command as a list such as [/usr/local/bin/route-around, now]"
 A_URL = "an http or https URL, such as http://127.0.0.1:8080/product/{n}"
+_FRAMING = frozenset({
+    "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade",
+})  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?")
 
 
 def host_port(value: object) -> str:
     """A TCP address, `host:port` or `[v6]:port`, with a port 1..65535."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise WantedError(f"{A_HOST_PORT}: a port alone may be anybody's")
     found = text(value)
     if len(found) <= 300 and re.fullmatch(HOST_PORT_PATTERN[1:-1], found):
         port = int(found.rpartition(":")[2])
         if 1 <= port <= 65535:
             return found
         raise WantedError("host:port with a port from 1 to 65535")
-    raise WantedError("host:port, such as 127.0.0.1:9001 (no scheme, no path)")
+    raise WantedError(f"{A_HOST_PORT} (no scheme, no path)")
 
 
 def url(value: object) -> str:
@@ -56,7 +63,7 @@ def toxiproxy(value: object) -> str:
         return EMBEDDED
     if not isinstance(value, str) or "://" not in value:
         raise WantedError(
-            f"the URL of a Toxiproxy API, such as http://127.0.0.1:8474, or {EMBEDDED}"
+            f"the URL of a Toxiproxy API, as in `toxiproxy: http://127.0.0.1:8474`, or {EMBEDDED}"
         )
     return url(value).rstrip("/")
 
@@ -65,6 +72,8 @@ def header_name(value: object) -> str:
     """The name of an HTTP header field."""
     if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
         raise WantedError("the name of an HTTP header: letters, digits and -")
+    if value.lower() in _FRAMING:
+        raise WantedError("another header: how requests are framed is not for scenarios to say")
     return value
 
 

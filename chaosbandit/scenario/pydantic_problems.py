@@ -5,6 +5,7 @@ pydantic's own sentences are not used: they repeat values, and a value may be a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 
 from chaosbandit.scenario import file_keys
 from chaosbandit.scenario.doses import ASSUMED, LADDERS
-from chaosbandit.scenario.quantities import WantedError, did_you_mean
+from chaosbandit.scenario.other_names import meant
+from chaosbandit.scenario.quantities import WantedError, did_you_mean, nearest
 from chaosbandit.scenario.tree import Path, Tree, printable
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -24,6 +26,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "guardrails": file_keys.GuardrailKeys,
     "timing": file_keys.TimingKeys,
 }
+_STATUS = re.compile(r"[1-5](xx|[0-9]{2})( ?- ?[1-5](xx|[0-9]{2}))?")
 _SHAPES = {
     "model_type": "a mapping of keys",
     "model_attributes_type": "a mapping of keys",
@@ -59,7 +62,10 @@ def report(tree: Tree, error: Mapping[str, Any]) -> None:
         return
     kind, raised = error["type"], error.get("ctx", {}).get("error")
     if is_unknown_key(error):
-        tree.problem(path, tree.keys[path], _instead_of(path, tree), "an unknown key")
+        guess = _guess(path, tree)
+        if guess is not None and (*path[:-1], guess) not in tree.values:
+            tree.broken.add((*path[:-1], guess))  # nobody is told as well that it is missing
+        tree.problem(path, tree.keys[path], _instead_of(path, tree, guess), "an unknown key")
     elif _is_about_a_name(error):
         tree.problem(path, tree.keys[path], str(raised), f"the key `{printable(str(path[-1]))}`")
     elif kind == "missing" or (kind.startswith("union_tag") and path not in tree.values):
@@ -68,7 +74,9 @@ def report(tree: Tree, error: Mapping[str, Any]) -> None:
         found = "a value that is not shown" if path[:2] == ("traffic", "headers") else None
         tree.problem(path, tree.nearest(path), str(raised), found)
     else:
-        tree.problem(path, tree.nearest(path), _shape(error) or _meaning(path, tree))
+        shape = _shape(error)
+        wanted = f"{shape}{_such_as(path, tree)}" if shape else _meaning(path, tree)
+        tree.problem(path, tree.nearest(path), wanted)
 
 
 def _is_about_a_name(error: Mapping[str, Any]) -> bool:
@@ -110,10 +118,43 @@ def _fields(model: type[BaseModel] | None) -> dict[str, Any]:
     return {field.alias or name: field for name, field in known}
 
 
-def _instead_of(path: Path, tree: Tree) -> str:
+def _such_as(path: Path, tree: Tree) -> str:
+    """The shape of a section as one would write it."""
+    match path:
+        case ("ladders" | "slos" as name,):
+            return f", such as `{name}: [{_written(_model_at((name, 0), tree))}]`"
+        case ("proxies",):
+            return f", such as `proxies: {{inventory: {_written(_model_at(path, tree))}}}`"
+        case (str(name),) if name in SECTIONS:
+            return f", such as `{name}: {_written(_model_at(path, tree))}`"
+        case ("ladders" | "slos" | "proxies", _):
+            return f", such as `{_written(_model_at(path, tree))}`"
+    return ""
+
+
+def _written(model: type[BaseModel] | None) -> str:
+    """The keys that a section must have, with their examples, between { }."""
+    needed = {name: field for name, field in _fields(model).items() if field.is_required()}
+    values = {name: str(field.examples[0]) for name, field in needed.items() if field.examples}
+    return f"{{{', '.join(f'{name}: {_quoted(text)}' for name, text in values.items())}}}"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if set(text) & set(",[]{}") else text
+
+
+def _guess(path: Path, tree: Tree) -> str | None:
+    """The key that was meant by an unknown one."""
     found, known = str(path[-1]), tuple(_fields(_model_at(path[:-1], tree)))
-    if guess := did_you_mean(found, known):
-        return f"a known key{guess}"
+    return meant(found, known) or nearest(found, known)
+
+
+def _instead_of(path: Path, tree: Tree, guess: str | None) -> str:
+    found, known = str(path[-1]), tuple(_fields(_model_at(path[:-1], tree)))
+    if guess is not None:
+        return f"a known key (did you mean `{guess}`?)"
+    if path[0] == "slos" and _STATUS.fullmatch(found):
+        return 'quotes around a condition with a comma, as in {good: "status in 200-299,404"}'
     if homes := [home for home in _homes(found) if home != path[0]]:
         return f"a key of this place; `{found}` belongs into `{homes[0]}`"
     return f"one of {', '.join(known)}"

@@ -80,7 +80,8 @@ def share(value: object) -> float:
 def rate(value: object) -> float:
     """Events per second from `50/s`, `300/min`, `7200/h`."""
     if not isinstance(value, str) or not _matches(RATE_PATTERN, value):
-        raise WantedError(A_RATE)
+        minutes = isinstance(value, str) and re.search(r"/ ?m(inutes?)?$", value[-LONGEST:])
+        raise WantedError(A_RATE + (" (minutes are written `min`)" if minutes else ""))
     number, unit = value.split("/")
     return float(Decimal(number.strip()) / _SECONDS[unit.strip()])
 
@@ -145,9 +146,15 @@ def one_of(*known: str) -> Callable[[object], str]:
 
 def did_you_mean(found: object, known: tuple[str, ...]) -> str:
     """A suggestion to end a sentence with, empty where nothing is near."""
+    guess = nearest(found, known)
+    return f" (did you mean `{guess}`?)" if guess else ""
+
+
+def nearest(found: object, known: tuple[str, ...]) -> str | None:
+    """The known word that is spelt most like what was found, if any is."""
     words = {word.lower(): word for word in known}
     near = get_close_matches(str(found)[:LONGEST].lower(), words, n=1)
-    return f" (did you mean `{words[near[0]]}`?)" if near else ""
+    return words[near[0]] if near else None
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -27,7 +27,9 @@ def amount(value: object) -> Amount:
 def gate(value: object) -> Amount:
     """What must be held, from `> 150ms`."""
     if not isinstance(value, str) or not value.startswith(">") or value.startswith(">="):
-        raise WantedError('a severity to exceed, in quotes, such as "> 150ms" or "> 2%"')
+        wanted = 'a severity to exceed, in quotes, such as "> 150ms" or "> 2%"'
+        equal = isinstance(value, str) and value.startswith(">=")
+        raise WantedError(wanted + (" (without `=`)" if equal else ""))
     return amount(value[1:].strip())
 
 

@@ -12,6 +12,17 @@ LONGEST = 256  # characters
 
 _STATUS = re.compile(r"([1-5])(xx|[0-9]{2})(?: ?- ?([1-5])(xx|[0-9]{2}))?")
 _LATENCY = re.compile(r"latency ?<= ?(.+)")
+_HINTS = (
+    (
+        re.compile(r"(p|P)[0-9]{1,2}(\.[0-9]+)?\b"),
+        "one request's bound, such as `latency <= 400ms`; that p99 keeps it is `objective: 99%`",
+    ),
+    (re.compile(r"(latency|duration|response_time)\b"), "the bound as `latency <= 400ms`"),
+    (
+        re.compile(r"(status|code|http)", re.IGNORECASE),
+        "the good ones as `status in 200`, `status in 2xx-3xx` or `status in 200-299,404`",
+    ),
+)
 A_CONDITION = (
     "`status in 2xx-3xx`, `status in 200-299,404` or `latency <= 400ms`, or two joined by ` and `"
 )
@@ -29,9 +40,16 @@ def condition(value: object) -> SLI:
             statuses = tuple(_status_range(part.strip()) for part in clause[10:].split(","))
         elif (latency := _LATENCY.fullmatch(clause)) and latency_s is None:
             latency_s = _bound(latency[1].strip())
+        elif statuses or latency_s is not None:
+            raise WantedError(A_CONDITION + ", each once")
         else:
-            raise WantedError(A_CONDITION + (", each once" if statuses or latency_s else ""))
+            raise WantedError(_hint(clause) or A_CONDITION)
     return SLI(value, statuses, latency_s)
+
+
+def _hint(clause: str) -> str | None:
+    """What to write for what other tools call it."""
+    return next((hint for known, hint in _HINTS if known.match(clause)), None)
 
 
 def _bound(text: str) -> float:

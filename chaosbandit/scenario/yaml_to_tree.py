@@ -27,6 +27,8 @@ ENOUGH_PROBLEMS = 1000  # to stop looking: such a file is no scenario
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 15 times as fast
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+_INDENTED_KEY = re.compile(r"( *)([\w-]{1,64}):((?: |$).*)")
+
 _HINTS = {
     "\t": ("a tab", "spaces: YAML does not take tabs for indentation"),
     **{
@@ -98,7 +100,31 @@ def _explain(error: yaml.YAMLError, text: str, place: Place) -> tuple[str, str]:
     said = f"a syntax error ({said})"
     if "${" in line[: place.column]:
         return 'quotes around "${NAME}" between { } or [ ]', said
+    if "{n}" in line and re.search(r"[{\[,] *\w+: *[^\"' ]*$", line[: line.index("{n}")]):
+        return 'quotes around a URL with {n} between { } or [ ]: {url: "http://.../{n}"}', said
+    if neighbour := _other_indentation(lines, place.line):
+        return f"YAML; {neighbour}", said
     return "YAML; look at indentation, brackets, quotes and the space after `:`", said
+
+
+def _other_indentation(lines: list[str], at: int) -> str | None:
+    """Where the line of a mistake, or the one before, is indented unlike its neighbour."""
+    for number in (at, at - 1):
+        if not 2 <= number <= len(lines):
+            continue
+        above, here = (_INDENTED_KEY.match(line) for line in lines[number - 2 : number])
+        if above is None or here is None:
+            continue
+        by, before = len(here[1]), len(above[1])
+        deeper = by > before and above[3].strip()
+        between = by < before and by not in _indents(lines[: number - 1])
+        if deeper or between:
+            return f"`{here[2]}` is indented by {by}, the line above by {before}"
+    return None
+
+
+def _indents(lines: list[str]) -> set[int]:
+    return {len(line) - len(line.lstrip()) for line in lines if line.strip()}
 
 
 def _place(mark: Any, shown: str) -> Place:

@@ -84,10 +84,13 @@ CANARY_TABLE = [
     # addresses
     ("http://127.0.0.1:8474", "^127.0.0.1:8474", "toxiproxy", "or embedded"),
     ("http://127.0.0.1:8474", "^embeded", "toxiproxy", "or embedded"),
+    ("http://127.0.0.1:8474", '^{url: "http://127.0.0.1:8474"}', "toxiproxy",
+     "as in `toxiproxy: http://127.0.0.1:8474`"),
     ("127.0.0.1:9001", "^127.0.0.1", "proxies.stock.upstream", "host:port"),
     ("127.0.0.1:9001", "^127.0.0.1:99999", "proxies.stock.upstream", "1 to 65535"),
     ("127.0.0.1:9001", "^http://127.0.0.1:9001", "proxies.stock.upstream", "no scheme"),
     ("127.0.0.1:9101", "^127.0.0.1:9001", "proxies.stock.listen", "another address"),
+    ("127.0.0.1:9101", "^25433", "proxies.stock.listen", "host:port, such as 127.0.0.1:9001"),
     ("http://127.0.0.1:9200/p/{n}", "^ftp://127.0.0.1/", "traffic.url", "http or https"),
     ("http://127.0.0.1:9200/p/{n}", "^http:///p", "traffic.url", "http or https"),
     ("http://127.0.0.1:9200/p/{n}", "^http://a:b@127.0.0.1/", "traffic.url", "user:password@"),
@@ -99,6 +102,8 @@ CANARY_TABLE = [
     ("http://127.0.0.1:9200/p/{n}", '^"http://h/a\\tb"', "traffic.url", "printable"),
     # quantities
     ("rate: 50/s", "rate: ^50", "traffic.rate", "50/s or 300/min"),
+    ("rate: 50/s", "rate: ^3000/m", "traffic.rate", "minutes are written `min`"),
+    ("rate: 50/s", "^rps: 50", "traffic.rps", "did you mean `rate`?"),
     ("rate: 50/s", "rate: ^50/day", "traffic.rate", "50/s or 300/min"),
     ("rate: 50/s", "rate: ^0/s", "traffic.rate", "6/min to 3000/s"),
     ("rate: 50/s", "rate: ^100000/s", "traffic.rate", "6/min to 3000/s"),
@@ -112,6 +117,8 @@ CANARY_TABLE = [
     ("timeout: 2s", "timeout: 2s\n  method: ^POST", "traffic.method", "unsafe_methods: true"),
     ("timeout: 2s", "timeout: 2s\n  unsafe_methods: ^yes", "traffic.unsafe_methods", "true or"),
     ("timeout: 2s", "timeout: 2s\n  headers: {^a b: x}", "traffic.headers.a b", "HTTP header"),
+    ("timeout: 2s", 'timeout: 2s\n  headers: {^Content-Length: "5"}',
+     "traffic.headers.Content-Length", "how requests are framed"),
     ("timeout: 2s", "timeout: 2s\n  headers: {a: ^12}", "traffic.headers.a", "in quotes"),
     ("timeout: 2s", 'timeout: 2s\n  headers: {a: ^"x\\ny"}', "traffic.headers.a", "one line"),
     ("timeout: 2s", "timeout: 2s\n  connections: ^pooled", "traffic.connections", "per-request"),
@@ -130,7 +137,11 @@ CANARY_TABLE = [
     ("spend: 5%", "spend: ^1", "budget.spend", "need the % sign"),
     ("spend: 5%", "spend: ^0%", "budget.spend", "above 0%"),
     # conditions
-    ("latency <= 400ms", "^latency < 400ms", "slos[0].good", "latency <= 400ms"),
+    ("latency <= 400ms", "^latency < 400ms", "slos[0].good", "the bound as `latency <= 400ms`"),
+    ("latency <= 400ms", "^p99 < 400ms", "slos[0].good", "that p99 keeps it is `objective: 99%`"),
+    ("latency <= 400ms", "^status == 200", "slos[0].good", "as `status in 200`"),
+    ("latency <= 400ms", "^http_code is 200", "slos[0].good", "as `status in 200`"),
+    ("latency <= 400ms", "status in 200-299,^404", "slos[0].404", "quotes around a condition"),
     ("latency <= 400ms", "^latency <= 400", "slos[0].good", "with its unit"),
     ("latency <= 400ms", "^latency <= 0s", "slos[0].good", "above 0"),
     ("latency <= 400ms", '^"status in 2xx,"', "slos[0].good", "statuses"),
@@ -152,6 +163,8 @@ CANARY_TABLE = [
     ("to: 10s", "to: 10s, vary: ^share", "ladders[0].vary", "'latency'"),
     ("to: 10s", "to: 10s, stream: ^up", "ladders[0].stream", "upstream"),
     ("proxy: stock", "proxy: ^stocks", "ladders[0].proxy", "did you mean `stock`?"),
+    ("max_severity: 2s", "^max_latency: 2s", "guardrails.max_latency", "`max_severity`"),
+    ("spend: 5%}", "spend: 5%, ^period: 7d}", "budget.period", "did you mean `window`?"),
     # between sections
     ("max_severity: 2s", "max_severity: ^11s", "guardrails.max_severity", "`1ms` to `10s`"),
     ("max_severity: 2s", "max_severity: ^10%", "guardrails.max_severity", "a duration"),
@@ -170,7 +183,7 @@ CANARY_TABLE = [
      "objective of at most 98.8%"),
     ('slow: "> 150ms"', '^slo: "> 150ms"', "require.slo", "did you mean `slow`?"),
     ('"> 150ms"', '^"150ms"', "require.slow", "in quotes"),
-    ('"> 150ms"', '^">= 150ms"', "require.slow", "in quotes"),
+    ('"> 150ms"', '^">= 150ms"', "require.slow", "without `=`"),
     ('"> 150ms"', '^"> 2s"', "require.slow", "a gate the search can answer"),
     ('"> 150ms"', '^"> 5%"', "require.slow", "a duration"),
     ('"> 150ms"', '^"> 150.4ms"', "require.slow", "whole milli"),
@@ -233,7 +246,13 @@ def test_an_empty_section_is_refused(section: str) -> None:
     text = re.sub(rf"(?m)^{section}:\n(?:  .*\n)*", f"{section}: {empty}\n", EDGE_ERRORS)
     problem = the_problem(text)
     assert problem.key == section
-    assert problem.wanted == "at least one entry"
+    assert problem.wanted.startswith(f"at least one entry, such as `{section}: ")
+    (example,) = re.findall("`(.*)`", problem.wanted)
+    pasted = re.sub(rf"(?m)^{section}:.*$", "", text) + example
+    try:
+        parse(pasted, "shop.yaml", {})
+    except ScenarioError as error:  # its proxy has another name than this file's
+        assert not {problem.key for problem in error.problems} & {section, "scenario"}
 
 
 @pytest.mark.parametrize(
@@ -249,6 +268,32 @@ def test_an_unknown_key_is_pointed_at_and_a_better_one_named(line: str, wanted: 
     assert (problem.line, problem.column) == (14, 1)
     assert problem.found == "an unknown key"
     assert wanted in problem.wanted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys"),
+    [
+        ("control_url: http", "control: http", ["traffic.control"]),
+        ("traffic:", "target:", ["target"]),
+        ("objective: 99%", "target: 99%", ["slos[0].target"]),
+        ("from: 1ms, to: 10s", "min: 1ms, max: 10s", ["ladders[0].min", "ladders[0].max"]),
+    ],
+)
+def test_what_goes_by_another_name_is_not_missed_as_well(
+    old: str, new: str, keys: list[str]
+) -> None:
+    assert CANARY.count(old) == 1
+    found = problems(CANARY.replace(old, new))
+    assert [problem.key for problem in found] == keys
+    assert all("did you mean" in problem.wanted for problem in found)
+
+
+@pytest.mark.parametrize(("section", "value"), [("budget", "5%"), ("budget", "[30d, 5%]")])
+def test_another_shape_is_answered_with_one_to_paste(section: str, value: str) -> None:
+    without = re.sub(rf"(?m)^{section}:.*\n", "", CANARY)
+    problem = the_problem(f"{without}{section}: {value}\n")
+    (example,) = re.findall("`(.*)`", problem.wanted)
+    parse(without + example, "shop.yaml", {})
 
 
 def test_jitter_is_unknown_on_an_errors_ladder() -> None:
