@@ -30,9 +30,11 @@ _PLAIN = re.compile(
     r"|127\.0\.0\.1|0\.0\.0\.0|\[?::1\]?"
 )
 _PLAIN_PART = re.compile(r"[A-Za-z]{1,16}|[0-9.]{1,8}")
-_NUMBERED = "{n}"  # becomes a sample's number in URLs
+_FILLED = re.compile(
+    r"\{(?:n(?::[0-9]{1,12}\.\.[0-9]{1,12})?|uuid)\}"
+)  # as `core.url_template` has it
 _URL = re.compile(r"\w+://(?:([^/?#@]*)@)?[^/?#]*(.*)", re.DOTALL)
-_BETWEEN = re.compile(r"\{n\}|[\s/?#&=:]+")
+_BETWEEN = re.compile(_FILLED.pattern + r"|[\s/?#&=:]+")
 _NAME = re.compile(r"\$\{(\w+)\}")
 
 _masks: dict[str, str] = {}  # what must not be seen, in lower case -> what is shown instead
@@ -106,7 +108,7 @@ def _is_plain(value: str) -> bool:
 
 def _hide_whole(written: str, meant: str, value: str) -> None:
     """Hide the text of a key, `{n}` in it being a number by the time it is shown."""
-    shown, pieces = written.split(_NUMBERED), meant.split(_NUMBERED)
+    shown, pieces = _FILLED.split(written), _FILLED.split(meant)
     if len(shown) != len(pieces):
         shown, pieces = [written], [meant]
     for mask, piece in zip(shown, pieces, strict=True):
@@ -118,7 +120,7 @@ def _parts(value: str) -> Iterator[str]:
     """Parts of a value that are told alone: what was before `{n}`, and credentials of a URL."""
     url = _URL.fullmatch(value)
     parts = _BETWEEN.split(f"{url[1] or ''} {url[2]}") if url else value.split()
-    for part in (*value.split(_NUMBERED), *parts):
+    for part in (*_FILLED.split(value), *parts):
         if len(part) >= _SHORTEST_PART and not _PLAIN_PART.fullmatch(part):
             yield part
 

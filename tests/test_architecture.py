@@ -23,8 +23,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # first, the fold of a campaign reads them, judgements and claims read the campaign; policies decide
 # with all of these, and replay asks policies.
 CORE = [
-    "model", "slo", "topology", "ratio_tests", "evidence", "response", "doses", "ladder",
-    "scenario", "growing_sequence", "samples_to_evidence", "events", "campaign", "climb",
+    "model", "slo", "topology", "url_template", "ratio_tests", "evidence", "response", "doses",
+    "ladder", "scenario", "growing_sequence", "samples_to_evidence", "events", "campaign", "climb",
     "steady_state", "judge", "monotone", "confirmation", "certified_claims", "ending", "guardrail",
     "policies", "forbidden_decisions", "replay_complaints", "replay",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from chaosbandit.core.events import RunStarted
 from chaosbandit.core.model import Bracket
 from chaosbandit.core.policies import policy
 from chaosbandit.core.scenario import EMBEDDED, Scenario
+from chaosbandit.core.url_template import example
 from chaosbandit.doctor.sending_ceiling import refuse_above_half
 from chaosbandit.engine import Engine, longest_s
 from chaosbandit.hidden_values import masked, masked_record
@@ -104,7 +105,7 @@ async def _run(
     await refuse_above_half(scenario)
     async with AsyncExitStack() as stack:
         for url in dict.fromkeys((scenario.traffic.url, scenario.traffic.control_url)):
-            await reachable(url.replace("{n}", "0"), scenario.traffic.timeout_s)
+            await reachable(example(url), scenario.traffic.timeout_s)
         claim = replace(_claim(scenario, server, clock.epoch_s()), dies_with_run=options.own_server)
         guard = await stack.enter_async_context(RunGuard(run, FaultLedger(), claim=claim))
         injector = ToxiproxyInjector(scenario, run, server, guard, dies_with_run=options.own_server)

@@ -31,7 +31,7 @@ class Proxy:
 class Traffic:
     """The requests that stand for the users'."""
 
-    url: str  # `{n}` is replaced by the sample's number
+    url: str  # a template: see `url_template`
     control_url: str
     rate_per_s: float
     timeout_s: float

@@ -15,6 +15,7 @@ import httpx
 
 from chaosbandit.child_server import module_as_server
 from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.core.url_template import example
 from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor import (
     bypasses,
@@ -148,7 +149,7 @@ async def _target_clock(subject: Subject) -> list[Finding]:
     if not subject.may_touch(traffic.url):
         return []
     try:
-        answer = await ask(traffic.url.replace("{n}", "0"), target.CONNECT_S, traffic.headers)
+        answer = await ask(example(traffic.url), target.CONNECT_S, traffic.headers)
     except (TimeoutError, httpx.HTTPError, OSError):
         return []  # told by the target's own check
     skew = clock_skew.skew_of(answer)

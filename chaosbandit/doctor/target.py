@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.core.scenario import Scenario
 from chaosbandit.core.slo import SLO
+from chaosbandit.core.url_template import example
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
 from chaosbandit.doctor.what_to_examine import Subject
 from chaosbandit.errors import HarnessError
@@ -157,7 +158,7 @@ def at_least(bad: int, n: int, ratio: float) -> float:
 
 async def _refused(goal: Goal) -> Finding | None:
     try:
-        await reachable(goal.url.replace("{n}", "0"), CONNECT_S)
+        await reachable(example(goal.url), CONNECT_S)
     except HarnessError as error:
         return told_by(goal.check, error.trouble)
     return None

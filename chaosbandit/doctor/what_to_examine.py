@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chaosbandit.core.scenario import Scenario
+from chaosbandit.core.url_template import example
 from chaosbandit.errors import Trouble
 from chaosbandit.faults.addresses import same_server
 from chaosbandit.faults.names import is_lease
@@ -42,7 +43,7 @@ class Subject:
 def host_of(url: str) -> str:
     """The host in a URL or a `host:port`; empty where there is none."""
     place = url if "://" in url else f"//{url}"
-    return urlsplit(place.replace("{n}", "0")).hostname or ""
+    return urlsplit(example(place)).hostname or ""
 
 
 def names_at(server: str, scenario: Scenario | None, entries: Entries) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.core.url_template import PLACEHOLDER, wrong_range
 from chaosbandit.faults.fault import Bypass
 from chaosbandit.scenario.quantities import WantedError, text
 
@@ -49,11 +50,16 @@ def url(value: object) -> str:
 
 
 def numbered_url(value: object) -> str:
-    """A URL in whose path or query `{n}` stands for the number of the sample."""
+    """A URL in whose path or query placeholders differ from sample to sample."""
     parts = _split(value)
-    rest = (parts.path + "?" + parts.query).replace("{n}", "")
+    rest = PLACEHOLDER.sub("", f"{parts.path}?{parts.query}")
     if "{" in parts.netloc or "}" in parts.netloc or "{" in rest or "}" in rest:
-        raise WantedError("a URL with no other braces than {n}, and that in its path or query only")
+        raise WantedError(
+            "a URL with no other braces than {n} (counts on), {n:1..8} (one of these) and {uuid}, "
+            "and these in its path or query only"
+        )
+    if wrong_range(text(value)):
+        raise WantedError("a range with the lower end first, such as {n:1..8}")
     return text(value)
 
 

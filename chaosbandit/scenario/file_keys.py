@@ -54,7 +54,8 @@ class TrafficKeys(Keys):
     """The requests that stand for the users'."""
 
     url: f.NumberedUrl = key(
-        "What is asked for: in `canary` of the canary instance. `{n}` becomes the sample's number.",
+        "What is asked for: in `canary` of the canary instance. `{n}` becomes the sample's number, "
+        "`{n:1..8}` one of these at random, `{uuid}` one that was never sent.",
         "http://127.0.0.1:9200/product/{n}",
     )
     control_url: f.ControlUrl = key(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import uuid
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from chaosbandit import __version__
+from chaosbandit.core import url_template
 from chaosbandit.core.model import Outcome
 from chaosbandit.errors import TargetError
 from chaosbandit.machine_shortage import is_shortage
@@ -48,7 +50,7 @@ DEFAULT_HEADERS = {
 class Target:
     """What a route requests, whichever address its connections go to."""
 
-    url: str  # `{n}` is replaced by the sample's number
+    url: str  # a template: see `core.url_template`
     timeout_s: float
     method: str = "GET"
     headers: Mapping[str, str] | None = None
@@ -58,7 +60,7 @@ class Target:
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # others tell its length, were it 0
 _READ_BYTES = 65536
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # a request's own covers all
-_NUMBER = "sample0number"  # stands for `{n}` while a URL is quoted: quoting leaves it alone
+_FILLED = "sample0filled"  # stands for placeholders while a URL is quoted: that leaves it alone
 
 
 class Became(NamedTuple):
@@ -85,7 +87,8 @@ class Pool:
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         path = url.raw_path.decode("ascii")
         line = f"{target.method} {path} HTTP/1.1\r\n"
-        self._line = [part.encode() for part in line.split(_NUMBER)]
+        self._first, *self._rest = (part.encode() for part in line.split(_FILLED))
+        self._fillers = url_template.fillers(target.url, _new_uuid)
         self._fields = f"{fields}\r\n".encode()
         # Both the SNI and the certificate check follow this name, not the address dialled.
         name = url.raw_host.decode("ascii") if url.scheme == "https" else None
@@ -114,6 +117,12 @@ class Pool:
             async with asyncio.timeout(CLOSE_S):
                 await self._connector.close()
 
+    def _head(self, seq: int) -> bytes:
+        line = self._first
+        for fill, literal in zip(self._fillers, self._rest, strict=True):
+            line += fill(seq).encode() + literal
+        return line + self._fields
+
     async def _exchange(self, seq: int) -> int:
         connection = await self._connector.connect(self._dialled, [], _NO_LIMIT)
         protocol = connection.protocol
@@ -131,7 +140,7 @@ class Pool:
                 max_field_size=FIELD_LIMIT_BYTES,
                 max_headers=FIELDS_LIMIT,
             )
-            connection.transport.write(str(seq).encode().join(self._line) + self._fields)
+            connection.transport.write(self._head(seq))
             try:
                 answer, body = await protocol.read()
                 while answer.code < 200 and answer.code != 101:  # news before the answer
@@ -196,12 +205,16 @@ def _shown(message: str) -> str:
 def _checked(target: Target) -> httpx.URL:
     """The URL of all samples, quoted as browsers do."""
     try:
-        url = httpx.URL(target.url.replace("{n}", _NUMBER))
+        url = httpx.URL(url_template.PLACEHOLDER.sub(_FILLED, target.url))
     except httpx.InvalidURL as error:
         raise TargetError(f"URL {target.url} ({error})", wanted=_HTTP, do="fix it") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise TargetError(f"URL {target.url}", wanted=_HTTP, do="fix it")
     return url
+
+
+def _new_uuid() -> str:
+    return str(uuid.uuid4())
 
 
 def _address(via: str) -> tuple[str, int]:

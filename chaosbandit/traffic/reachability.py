@@ -10,6 +10,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
+from chaosbandit.core.url_template import example
 from chaosbandit.errors import HarnessError, TargetError
 from chaosbandit.machine_shortage import is_shortage
 
@@ -98,7 +99,7 @@ async def _connect(addresses: list[str], port: int, tls: ssl.SSLContext | None, 
 
 def _parts(url: str) -> tuple[str, int, bool]:
     try:
-        parts = urlsplit(url.replace("{n}", "0"))
+        parts = urlsplit(example(url))
         secure = {"http": False, "https": True}[parts.scheme]
         port = parts.port or (443 if secure else 80)
     except (KeyError, ValueError):

@@ -97,6 +97,8 @@ CANARY_TABLE = [
     ("http://127.0.0.1:9200/p/{n}", "^http://127.0.0.1:http/", "traffic.url", "host or port"),
     ("http://127.0.0.1:9200/p/{n}", "^http://[::1/", "traffic.url", "host or port"),
     ("http://127.0.0.1:9200/p/{n}", "^http://127.0.0.1/{id}", "traffic.url", "{n}"),
+    ("http://127.0.0.1:9200/p/{n}", "^http://127.0.0.1/{n:8..1}", "traffic.url", "lower end first"),
+    ("http://127.0.0.1:9200/p/{n}", "^http://127.0.0.1/{n:a..b}", "traffic.url", "{n:1..8}"),
     ("http://127.0.0.1:9200/p/{n}", "^http://h{n}/", "traffic.url", "{n}"),
     ("http://127.0.0.1:9200/p/{n}", '^"http://h/#top"', "traffic.url", "#fragment"),
     ("http://127.0.0.1:9200/p/{n}", '^"http://h/a\\tb"', "traffic.url", "printable"),

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import os
+import re
 import resource
 import socket
 import ssl
@@ -242,6 +243,20 @@ def test_skip_leaves_a_slot_empty_and_seq_grows_over_streams() -> None:
     assert [(s.seq, s.route) for s in first] == [(0, CANARY), (2, Route.CONTROL)]
     assert first[1].intended_s - first[0].intended_s == pytest.approx(0.02, abs=1e-6)
     assert [s.seq for s in second] == [4]  # 3 was asked and answered with END
+
+
+def test_pages_of_a_range_and_what_was_never_sent() -> None:
+    async def main() -> list[str]:
+        path = "é/{n:3..5}?id={uuid}&n={n}"
+        async with RudeServer(says(OK)) as server, opened(server.url + path) as prober:
+            await collect(prober, script(*[CANARY] * 30))
+            return [head.split()[1] for head in server.heads]
+
+    asked = asyncio.run(main())
+    parts = [re.fullmatch(r"/%C3%A9/([345])\?id=([-0-9a-f]{36})&n=([0-9]+)", one) for one in asked]
+    assert {part and part[1] for part in parts} == {"3", "4", "5"}
+    assert len({part and part[2] for part in parts}) == 30
+    assert [part and part[3] for part in parts] == [str(n) for n in range(30)]
 
 
 # 3: what we could not send is ours
