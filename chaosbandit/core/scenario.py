@@ -38,6 +38,7 @@ class Traffic:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
     fresh_connections: bool = False  # a connection per request
+    body: str = field(default="", repr=False)  # a template too; may hold secrets
     control_share: float = 0.2  # control requests per canary request
 
     @property

@@ -1,4 +1,4 @@
-"""URLs that differ from request to request: `{n}`, `{n:1..8}` and `{uuid}` in path or query.
+"""Text that differs from request to request: `{n}`, `{n:1..8}` and `{uuid}` in URLs and bodies.
 
 `{n}` counts on. `{n:1..8}` is one of a few, each as often, in an order that no period of the run
 (every sixth request goes to the control) can fall in step with. `{uuid}` was never sent before.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 # The same in `hidden_values`, which may import nothing.
 PLACEHOLDER = re.compile(r"\{n\}|\{n:([0-9]{1,12})\.\.([0-9]{1,12})\}|\{uuid\}")
+_ALONE = r"\{n(?::[0-9]{1,12}\.\.[0-9]{1,12})?\}|\{uuid\}"
 _NEVER = "00000000-0000-4000-8000-000000000000"
 
 
@@ -18,6 +19,11 @@ def wrong_range(template: str) -> bool:
     """Whether a range has its ends the wrong way round."""
     ends = (found.groups() for found in PLACEHOLDER.finditer(template))
     return any(low is not None and int(low) > int(high) for low, high in ends)
+
+
+def literals(template: str) -> list[str]:
+    """What stands around the placeholders: one more than there are of these."""
+    return re.split(_ALONE, template)
 
 
 def fillers(template: str, unique: Callable[[], str]) -> Sequence[Callable[[int], str]]:

@@ -41,6 +41,7 @@ def _traffic(keys: file_keys.TrafficKeys) -> Traffic:
         timeout_s=keys.timeout,
         method=keys.method,
         headers=dict(keys.headers),
+        body=keys.body or "",
         fresh_connections=keys.connections == "per-request",
         control_share=keys.control_share,
     )

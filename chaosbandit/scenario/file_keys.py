@@ -74,6 +74,13 @@ class TrafficKeys(Keys):
         description="HTTP headers sent with every request. Keep secrets in `${VARIABLES}`.",
         examples=[{"Authorization": "Bearer ${SHOP_TOKEN}"}],
     )
+    body: f.Body = key(
+        "What is sent along, with the placeholders of `url`; for methods that take a body. Unless "
+        "`headers` say its `Content-Type`, it is JSON where it begins with a brace or bracket, "
+        "else a form.",
+        '{"product": {n:1..8}, "order": "{uuid}"}',
+        None,
+    )
     connections: f.Connections = key(
         "`keep-alive`: connections are kept; `per-request`: a new one for each request.",
         "per-request",
@@ -89,6 +96,9 @@ class TrafficKeys(Keys):
         if self.method not in f.SAFE_METHODS and not self.unsafe_methods:
             wanted = "GET or HEAD, or `unsafe_methods: true` beside it: others may change data"
             raise WantedError(wanted, at=("method",))
+        if self.body is not None and self.method in f.BODILESS:
+            wanted = "no body, or a method that takes one, such as POST, and `unsafe_methods: true`"
+            raise WantedError(wanted, at=("body",))
         return self
 
 

@@ -27,6 +27,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "timing": file_keys.TimingKeys,
 }
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})( ?- ?[1-5](xx|[0-9]{2}))?")
+_SECRET = (("traffic", "headers"), ("traffic", "body"))
 _SHAPES = {
     "model_type": "a mapping of keys",
     "model_attributes_type": "a mapping of keys",
@@ -71,7 +72,7 @@ def report(tree: Tree, error: Mapping[str, Any]) -> None:
     elif kind == "missing" or (kind.startswith("union_tag") and path not in tree.values):
         tree.problem(path, tree.nearest(path), _meaning(path, tree))
     elif isinstance(raised, WantedError):
-        found = "a value that is not shown" if path[:2] == ("traffic", "headers") else None
+        found = "a value that is not shown" if path[:2] in _SECRET else None
         tree.problem(path, tree.nearest(path), str(raised), found)
     else:
         shape = _shape(error)

@@ -13,11 +13,13 @@ from pydantic import PlainValidator, WithJsonSchema
 from chaosbandit.core import policies, topology
 from chaosbandit.core.scenario import BRACKET, FASTEST_PER_S, GATE
 from chaosbandit.core.slo import SLI
+from chaosbandit.core.url_template import wrong_range
 from chaosbandit.faults import fault
 from chaosbandit.scenario import addresses, quantities, slo_conditions
 from chaosbandit.scenario.quantities import WantedError
 
 SAFE_METHODS = ("GET", "HEAD")
+BODILESS = (*SAFE_METHODS, "OPTIONS")
 METHODS = (*SAFE_METHODS, "DELETE", "OPTIONS", "PATCH", "POST", "PUT")
 
 MS = 0.001
@@ -148,6 +150,15 @@ Stream = Annotated[
 ]
 Stop = Annotated[str, reads(quantities.one_of(BRACKET, GATE)), _words(BRACKET, GATE)]
 Policy = Annotated[str, reads(_policy), _NAME]
+Body = Annotated[
+    str | None,
+    reads(
+        quantities.text,
+        lambda found: len(found) <= 65_536 and not wrong_range(found),
+        "at most 65,536 characters, and ranges with the lower end first, such as {n:1..8}",
+    ),
+    WithJsonSchema({"type": "string", "maxLength": 65_536}),
+]
 HeaderName = Annotated[
     str, reads(addresses.header_name), WithJsonSchema({"type": "string", "minLength": 1})
 ]

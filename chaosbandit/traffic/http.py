@@ -12,7 +12,7 @@ import contextlib
 import ssl
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,11 +55,13 @@ class Target:
     method: str = "GET"
     headers: Mapping[str, str] | None = None
     fresh_connections: bool = False
+    body: str = ""  # a template, too
 
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # others tell its length, were it 0
 _READ_BYTES = 65536
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # a request's own covers all
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _FILLED = "sample0filled"  # stands for placeholders while a URL is quoted: that leaves it alone
 
 
@@ -82,14 +84,17 @@ class Pool:
         headers.update(target.headers or {})
         if target.fresh_connections:
             headers.setdefault("Connection", "close")
-        if target.method not in _WITHOUT_BODY:
+        if target.body:
+            is_json = target.body.lstrip().startswith(("{", "["))
+            headers.setdefault("Content-Type", _JSON if is_json else _FORM)
+        elif target.method not in _WITHOUT_BODY:
             headers.setdefault("Content-Length", "0")
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         path = url.raw_path.decode("ascii")
         line = f"{target.method} {path} HTTP/1.1\r\n"
-        self._first, *self._rest = (part.encode() for part in line.split(_FILLED))
-        self._fillers = url_template.fillers(target.url, _new_uuid)
-        self._fields = f"{fields}\r\n".encode()
+        self._line = _Filled(line.split(_FILLED), target.url)
+        self._fields = fields.encode()
+        self._body = _Filled(url_template.literals(target.body), target.body)
         # Both the SNI and the certificate check follow this name, not the address dialled.
         name = url.raw_host.decode("ascii") if url.scheme == "https" else None
         if via is not None:
@@ -117,11 +122,12 @@ class Pool:
             async with asyncio.timeout(CLOSE_S):
                 await self._connector.close()
 
-    def _head(self, seq: int) -> bytes:
-        line = self._first
-        for fill, literal in zip(self._fillers, self._rest, strict=True):
-            line += fill(seq).encode() + literal
-        return line + self._fields
+    def _request(self, seq: int) -> bytes:
+        head = self._line.of(seq) + self._fields
+        if not self.target.body:
+            return head + b"\r\n"
+        body = self._body.of(seq)
+        return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
     async def _exchange(self, seq: int) -> int:
         connection = await self._connector.connect(self._dialled, [], _NO_LIMIT)
@@ -140,7 +146,7 @@ class Pool:
                 max_field_size=FIELD_LIMIT_BYTES,
                 max_headers=FIELDS_LIMIT,
             )
-            connection.transport.write(self._head(seq))
+            connection.transport.write(self._request(seq))
             try:
                 answer, body = await protocol.read()
                 while answer.code < 200 and answer.code != 101:  # news before the answer
@@ -159,6 +165,21 @@ class Pool:
         else:
             connection.close()
         return answer.code
+
+
+class _Filled:
+    """A template whose literals are bytes already."""
+
+    def __init__(self, literals: Sequence[str], template: str) -> None:
+        self._first, *self._rest = (literal.encode() for literal in literals)
+        self._fillers = url_template.fillers(template, _new_uuid)
+
+    def of(self, seq: int) -> bytes:
+        """For the sample of this number."""
+        text = self._first
+        for fill, literal in zip(self._fillers, self._rest, strict=True):
+            text += fill(seq).encode() + literal
+        return text
 
 
 class _Lost(aiohttp.ClientError):

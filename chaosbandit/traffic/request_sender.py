@@ -114,6 +114,11 @@ class Sender:
 
 def _targets(traffic: Traffic) -> dict[Route, Target]:
     canary = Target(
-        traffic.url, traffic.timeout_s, traffic.method, traffic.headers, traffic.fresh_connections
+        traffic.url,
+        traffic.timeout_s,
+        traffic.method,
+        traffic.headers,
+        traffic.fresh_connections,
+        traffic.body,
     )
     return {Route.CANARY: canary, Route.CONTROL: replace(canary, url=traffic.control_url)}

@@ -195,6 +195,7 @@ def test_unsafe_methods_decides_whether_post_is_taken() -> None:
     assert read(posting).traffic.method == "POST"
     with pytest.raises(ScenarioError, match="unsafe_methods: true"):
         read(changed(posting, ("traffic", "unsafe_methods"), False))
+    assert read(changed(posting, ("traffic", "body"), "a=1")) != read(posting)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_any_value_anywhere_is_taken_or_refused_in_its_section(odd: Any) -> None
 
 def test_no_key_is_forgotten_here() -> None:
     tested = {path[0] for path, _ in CHANGES + GATES}
-    tested |= {path[-1] for path, _ in CHANGES + GATES} | {"proxies", "unsafe_methods"}
+    tested |= {path[-1] for path, _ in CHANGES + GATES} | {"proxies", "unsafe_methods", "body"}
     made = schema()
     keys = set(made["properties"])
     for part in made["$defs"].values():

@@ -123,6 +123,9 @@ CANARY_TABLE = [
      "traffic.headers.Content-Length", "how requests are framed"),
     ("timeout: 2s", "timeout: 2s\n  headers: {a: ^12}", "traffic.headers.a", "in quotes"),
     ("timeout: 2s", 'timeout: 2s\n  headers: {a: ^"x\\ny"}', "traffic.headers.a", "one line"),
+    ("timeout: 2s", "timeout: 2s\n  body: ^x", "traffic.body", "a method that takes one"),
+    ("timeout: 2s", "timeout: 2s\n  body: ^12", "traffic.body", "in quotes"),
+    ("timeout: 2s", 'timeout: 2s\n  body: ^"{n:9..1}"', "traffic.body", "lower end first"),
     ("timeout: 2s", "timeout: 2s\n  connections: ^pooled", "traffic.connections", "per-request"),
     ("timeout: 2s", "timeout: 2s\n  control_share: ^0", "traffic.control_share", "above 0%"),
     ("99%", "^99", "slos[0].objective", "need the % sign"),
@@ -200,6 +203,19 @@ def test_what_stands_in_a_header_is_not_shown_even_where_it_is_refused() -> None
     assert problem.key == "traffic.headers.Authorization"
     assert problem.found == "a value that is not shown"
     assert "s3cr3t" not in str(problem)
+
+
+def test_what_stands_in_a_body_is_not_shown_even_where_it_is_refused() -> None:
+    problem = the_problem(CANARY.replace("timeout: 2s", "timeout: 2s\n  body: s3cr3t"))
+    assert problem.key == "traffic.body"
+    assert "s3cr3t" not in str(problem)
+
+
+def test_a_body_is_sent_by_a_method_that_takes_one() -> None:
+    order = 'timeout: 2s\n  method: POST\n  unsafe_methods: true\n  body: \'{"id": "{uuid}"}\''
+    traffic = parse(CANARY.replace("timeout: 2s", order), "shop.yaml", {}).scenario.traffic
+    assert (traffic.method, traffic.body) == ("POST", '{"id": "{uuid}"}')
+    assert "uuid" not in repr(traffic)  # it may hold secrets
 
 
 @pytest.mark.parametrize(("old", "new", "key", "words"), CANARY_TABLE)

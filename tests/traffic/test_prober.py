@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from chaosbandit import __version__
 from chaosbandit.core.model import Outcome, Route, Sample
@@ -257,6 +259,40 @@ def test_pages_of_a_range_and_what_was_never_sent() -> None:
     assert {part and part[1] for part in parts} == {"3", "4", "5"}
     assert len({part and part[2] for part in parts}) == 30
     assert [part and part[3] for part in parts] == [str(n) for n in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        ('{"page": {n:1..2}, "id": "{uuid}", "é": {n}}', {}, "application/json"),
+        ("page={n:1..2}&id={uuid}&é={n}", {}, "application/x-www-form-urlencoded"),
+        ("<p>{n:1..2} {uuid} {n} é</p>", {"content-type": "text/html"}, "text/html"),
+    ],
+)
+def test_a_body_goes_along(body: str, headers: dict[str, str], kind: str) -> None:
+    got: list[tuple[str, str, str]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append((request.method, request.content_type, await request.text()))
+        return web.Response(text="ok")
+
+    async def main() -> list[Sample]:
+        server = TestServer(web.Application())
+        server.app.router.add_post("/order", take)
+        async with server:
+            url = str(server.make_url("/order"))
+            async with opened(url, method="POST", body=body, headers=headers) as prober:
+                return await collect(prober, script(*[CANARY] * 12))
+
+    samples = asyncio.run(main())
+    assert [sample.status for sample in samples] == [200] * 12
+    assert {(method, told) for method, told, _ in got} == {("POST", kind)}
+    wanted = re.escape(body).replace(re.escape("{n:1..2}"), "[12]")
+    wanted = wanted.replace(re.escape("{uuid}"), "[-0-9a-f]{36}").replace(
+        re.escape("{n}"), "[0-9]+"
+    )
+    assert all(re.fullmatch(wanted, text) for _, _, text in got)
+    assert len({text for _, _, text in got}) == 12
 
 
 # 3: what we could not send is ours
