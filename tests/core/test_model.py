@@ -28,7 +28,15 @@ def test_a_bracket_knows_nothing_at_first() -> None:
         (Route, {"canary", "control", "check"}),
         (
             Outcome,
-            {"response", "timeout", "connect-error", "transport-error", "no-http", "overload"},
+            {
+                "response",
+                "timeout",
+                "connect-error",
+                "transport-error",
+                "kept-connection-closed",
+                "no-http",
+                "overload",
+            },
         ),
         (Purpose, {"search", "held", "broke", "hold"}),
         (VerdictKind, {"held", "broke", "unknown"}),
