@@ -10,7 +10,7 @@ Answer = Callable[[str, str, bytes], Awaitable[bytes | None]]
 """Method, path and body in; the raw bytes of an HTTP answer out, or None to stay silent."""
 
 
-_TURNS = 10  # of the loop, in which connections are taken that were just being accepted
+_SETTLE_S = 0.02  # in which connections are taken that were just being accepted, or are closed
 
 Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -36,14 +36,13 @@ async def serving(converse: Converse) -> AsyncIterator[str]:
         yield f"{host}:{port}"
     finally:
         server.close()
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await asyncio.sleep(_SETTLE_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
             writer.transport.abort()
-        await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
+        await asyncio.sleep(_SETTLE_S)
 
 
 @asynccontextmanager
