@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from chaosbandit.core.campaign import Campaign, median_latency_s
 from chaosbandit.core.events import SteadyStateMeasured
 from chaosbandit.core.model import Outcome, Route, Sample
-from chaosbandit.core.ratio_tests import log_e_above
+from chaosbandit.core.ratio_tests import interval, log_e_above
 from chaosbandit.core.scenario import Scenario
 
 BROKEN_LOG_E = math.log(20.0)  # an anytime-valid 5 % test
 STEADY_FACTOR = 5  # steady state is extended up to this many times before it is called not met
 FEWEST_CONTROL = 10  # control requests that steady state asks for at least
+NOT_FOUND = 404
+LEAST_OBJECTIVE = 0.5  # nobody asks for less
 RARE = 0.001  # a run of bad samples expected less than this often is no chance
 CHECK_WINDOW = 5  # answers of the dependency that vouch for its proxy
 WASHOUT_WINDOW, SMALLEST_WINDOW = 10, 4  # samples in a row that must look healthy
@@ -50,6 +52,25 @@ def steady_state(
                 )
             waiting = waiting or not (met or over)
     return None if waiting else (True, "every SLO holds on control and canary")
+
+
+def advice(campaign: Campaign) -> str:
+    """What to do where an SLO does not hold without any fault; the worse route counts.
+
+    An objective is proposed only as far as it was measured: below the 95 % bound of its good share.
+    """
+    routes = [campaign.steady_samples.get(route, ()) for route in (Route.CANARY, Route.CONTROL)]
+    held: dict[str, float] = {}
+    for s, slo in enumerate(campaign.slos):
+        seen = [(len(samples), sum(sample.bad[s] for sample in samples)) for samples in routes]
+        if worst := [interval(n, bad, 0.05)[1] for n, bad in seen if bad > slo.bad_ratio * n]:
+            held[slo.name] = math.floor(1000 * (1 - max(worst))) / 1000
+    if any(2 * sum(each.status == NOT_FOUND for each in seen) > len(seen) for seen in routes):
+        return f"see whether the paths of traffic.url and control_url are right: {NOT_FOUND}s came"
+    if not held or min(held.values()) < LEAST_OBJECTIVE:
+        return "see what is wrong with the target: it fails by itself"
+    asked = ", ".join(f"objective: {share:.1%} for {name}" for name, share in held.items())
+    return f"see why it fails by itself, or ask for what holds here ({asked})"
 
 
 def steady_wanted(scenario: Scenario, route: Route) -> int:

@@ -41,7 +41,10 @@ class Baseline:
         now_s = self.clock.now_s()
         self.recorder.record(steady_state.steady_measured(self.recorder.campaign, met, why, now_s))
         if not met:
-            raise SteadyStateError(f"steady state not met, nothing was injected: {why}")
+            raise SteadyStateError(
+                f"steady state not met, nothing was injected: {why}",
+                do=steady_state.advice(self.recorder.campaign),
+            )
 
     async def _warm_up(self) -> None:
         """First requests open connections and fill caches: they say nothing of steady state."""

@@ -85,6 +85,41 @@ def test_where_nothing_listens_nothing_more_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("canary", "control", "objective"),
+    [
+        (row(500, 6), row(100), "96.1%"),  # 6 of 500 are shown to be at most 3.8 %
+        (row(500), row(100, 10), "77.2%"),  # the worse route counts
+        (row(20, 1), row(20), "66.9%"),  # few requests show little
+    ],
+)
+def test_an_objective_is_proposed_as_far_as_it_was_measured(
+    canary: list[Sample], control: list[Sample], objective: str
+) -> None:
+    told = steadiness.advice(steady(scenario(), canary, control))
+    assert f"objective: {objective} for {AVAILABILITY.name}" in told
+    share = float(objective.rstrip("%")) / 100
+    assert all(sum(each.bad[0] for each in seen) <= (1 - share) * len(seen)
+               for seen in (canary, control))  # fmt: skip
+
+
+def test_only_what_is_missed_is_asked_less_of() -> None:
+    campaign = steady(
+        scenario(AVAILABILITY, LATENCY), row(100), [*row(90), *row(10, latency_s=0.5)]
+    )
+    assert LATENCY.name in steadiness.advice(campaign)
+    assert AVAILABILITY.name not in steadiness.advice(campaign)
+
+
+def test_nobody_is_advised_to_ask_for_half() -> None:
+    assert "see what is wrong" in steadiness.advice(steady(scenario(), row(50, 30), row(50)))
+
+
+def test_pages_that_are_not_there_are_a_wrong_path() -> None:
+    missing = [sample(seq, bad=True, status=404) for seq in range(10)]
+    assert "404" in steadiness.advice(steady(scenario(), missing, row(50)))
+
+
+@pytest.mark.parametrize(
     ("run", "samples", "ratio", "clump"),
     [
         (1, 100, 1e-9, False),  # one is no run

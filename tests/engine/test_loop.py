@@ -328,6 +328,7 @@ def test_without_steady_state_nothing_is_injected(changes: dict[str, Any], said:
     assert exit_of(campaign) == Exit.HARNESS
     assert "steady state not met, nothing was injected" in stopped(campaign).reason
     assert said in stopped(campaign).reason
+    assert "it fails by itself" in stopped(campaign).reason
     assert simulated.calls == []
     assert [event.met for event in heard.of(SteadyStateMeasured)] == [False]
     assert stopped(campaign).clean_why == "nothing was injected"
