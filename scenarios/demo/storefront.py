@@ -101,6 +101,7 @@ class Storefront:
         application = web.Application()
         application.cleanup_ctx.append(self._connect)
         application.router.add_get(r"/product/{product:\d{1,9}}", self.product)
+        application.router.add_post(r"/product/{product:\d{1,9}}", self.product)  # a review of it
         application.router.add_get("/health", self.health)
         return application
 

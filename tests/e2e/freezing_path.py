@@ -256,7 +256,7 @@ def standing(
 
 
 def _service(stack: ExitStack, *arguments: str) -> str:
-    command = [sys.executable, str(Path(__file__).with_name("bulky.py")), *arguments]
+    command = [sys.executable, str(Path(__file__).with_name("large_answers.py")), *arguments]
     return urlsplit(stack.enter_context(child(command, arguments[0]))).netloc
 
 

@@ -3,8 +3,8 @@
 This is the traffic that can freeze a Toxiproxy: an answer of several pieces is still on its way
 when the client closes. A single piece is not enough: only a write after the client's reset fails.
 
-Run as `python bulky.py dependency` or `python bulky.py shop --dependency 127.0.0.1:9001`; with
-`--fallback` the shop answers 200 all the same when it has given up.
+Run as `python large_answers.py dependency` or, with `shop --dependency 127.0.0.1:9001` behind it,
+as the shop; with `--fallback` that answers 200 all the same when it has given up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A page that needs every one of its dependencies, each within a time-out of its own.
 
-Run as `python needing.py --needs 127.0.0.1:9001=150 --needs 127.0.0.1:9002=60` (milliseconds): 200
-when all answered in time, else 503. What one dependency bears has nothing to do with the others.
+Run as `python page_of_dependencies.py --needs 127.0.0.1:9001=150 --needs 127.0.0.1:9002=60`, in
+milliseconds: 200 when all answered in time, else 503. What one dependency bears has nothing to do
+with the others.
 """
 
 from __future__ import annotations

@@ -41,6 +41,9 @@ traffic:
   rate: 100/s
   timeout: 2s
   headers: {{Authorization: "{traffic_headers}"}}
+  method: POST
+  unsafe_methods: true
+  body: "{traffic_body}"
 slos:
   - {{name: "{slos_name}", good: status in 2xx-3xx, objective: 90%}}
 budget: {{window: 30d, requests: 2_000_000, spend: 5%}}
@@ -90,6 +93,7 @@ def planted(stage: Mapping[str, str], *, whole: bool, command: bool) -> tuple[st
         "traffic_url": f"http://{at['canary']}/product/{{n}}?t=S3cr7",
         "traffic_control_url": f"http://{at['control']}/product/{{n}}?t=S3cr8",
         "traffic_headers": "Bearer S3cr9",
+        "traffic_body": "token=S3cr14&stars=5",
         "slos_name": "slo-S3cr10",
         "ladders_name": "ladder-S3cr11",
         "guardrails_freeze": "/nowhere/S3cr12",

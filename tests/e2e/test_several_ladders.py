@@ -85,7 +85,7 @@ def environment(toxiproxy_url: str) -> Iterator[dict[str, str]]:
 @contextmanager
 def _page(found: Mapping[str, str], prefix: str) -> Iterator[str]:
     needs = [f"--needs={found[prefix + name.upper()]}={ms}" for name, ms in WAITS_MS.items()]
-    script = str(Path(__file__).with_name("needing.py"))
+    script = str(Path(__file__).with_name("page_of_dependencies.py"))
     with child([sys.executable, script, *needs], "the page") as url:
         yield urlsplit(url).netloc
 
