@@ -53,7 +53,7 @@ def test_not_as_wanted(record: ProxyRecord | None, said: str, do: str) -> None:
     assert (found.level, said in found.found, do in found.do) == ("fail", True, True), found
 
 
-@pytest.mark.parametrize("expires", [1, SOON])
+@pytest.mark.parametrize("expires", [1, SOON], ids=["long ago", "soon"])
 def test_what_is_on_it_or_in_its_place_is_told_as_a_leftover_only(expires: int) -> None:
     closed = replace(INVENTORY, enabled=False)
     name = written(Kind.STAND_IN, "run001", expires, proxy="inventory")
