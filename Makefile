@@ -23,7 +23,7 @@ test-quick: $(STAMP)  ## a minute's worth while working: no servers, no statisti
 	$(BIN)/python -m pytest -n 2 -m "not e2e and not matrix and not statistics" $(QUICK) $(ARGS)
 
 test: $(STAMP)   ## the tests of every change, among them one or more on every real part
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not e2e and not matrix" $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not e2e and not matrix" $(ARGS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "e2e and not matrix" $(ARGS)
 
 test-real: $(STAMP)   ## the rest: all on the real Toxiproxy too, and every fault
