@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from chaosbandit.machine_shortage import is_shortage
+from tests.without_descriptors import starved
 
 FULL = "[Errno 24] Too many open files"
 REFUSED = "[Errno 111] Connect call failed ('::1', 80, 0, 0)"
@@ -35,3 +36,16 @@ NO_PORT = "[Errno 99] Cannot assign requested address"
 )
 def test_a_shortage_is_ours_and_a_refusal_is_not(error: OSError, ours: bool) -> None:
     assert is_shortage(error) == ours
+
+
+def test_a_look_up_without_a_descriptor_is_ours_however_it_is_told() -> None:
+    """It cannot read its files, and says that the name is unknown or that it should try again."""
+    code = (
+        "import socket\n"
+        "from chaosbandit.machine_shortage import is_shortage\n"
+        "errors = [socket.gaierror(each, '') for each in (socket.EAI_NONAME, socket.EAI_AGAIN)]\n"
+        "before = [is_shortage(error) for error in errors]\n"
+        "use_up_descriptors()\n"
+        "print(before, [is_shortage(error) for error in errors])\n"
+    )
+    assert starved(code).stdout == "[False, False] [True, True]\n"
