@@ -72,8 +72,9 @@ class ChaosbanditError(Exception):
         where: str = "",
         commands: Sequence[str] = (),
     ) -> None:
-        parts = Trouble(str(found), wanted, do, where, tuple(commands))
-        self.trouble = found if isinstance(found, Trouble) else parts
+        if isinstance(found, str):
+            found = Trouble(found, wanted, do, where, tuple(commands))
+        self.trouble = found
         super().__init__(self.trouble)
 
 

@@ -12,6 +12,8 @@ from chaosbandit.faults.fault import Bypass
 
 EMBEDDED = "embedded"
 BRACKET, GATE = "bracket", "gate"  # when a search has its answer
+SAFE_METHODS = ("GET", "HEAD")
+BODILESS = (*SAFE_METHODS, "OPTIONS", "TRACE")  # other methods tell the length of a body, were it 0
 FASTEST_PER_S = 3000.0  # the highest `traffic.rate`, where the machine can send twice as much
 LAG_SHARE = 0.05  # of the tightest latency bound: a request sent later than this is our fault
 

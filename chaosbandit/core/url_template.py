@@ -9,26 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-# The same in `hidden_values`, which may import nothing.
-PLACEHOLDER = re.compile(r"\{n\}|\{n:([0-9]{1,12})\.\.([0-9]{1,12})\}|\{uuid\}")
-_ALONE = r"\{n(?::[0-9]{1,12}\.\.[0-9]{1,12})?\}|\{uuid\}"
+# The same in `hidden_values`, which may not import this.
+PLACEHOLDER = re.compile(r"\{(?:n(?::[0-9]{1,12}\.\.[0-9]{1,12})?|uuid)\}")
 _NEVER = "00000000-0000-4000-8000-000000000000"
 
 
 def wrong_range(template: str) -> bool:
     """Whether a range has its ends the wrong way round."""
-    ends = (found.groups() for found in PLACEHOLDER.finditer(template))
-    return any(low is not None and int(low) > int(high) for low, high in ends)
+    ranges = (_range(found) for found in PLACEHOLDER.findall(template))
+    return any(ends is not None and ends[0] > ends[1] for ends in ranges)
 
 
 def literals(template: str) -> list[str]:
     """What stands around the placeholders: one more than there are of these."""
-    return re.split(_ALONE, template)
+    return PLACEHOLDER.split(template)
 
 
 def fillers(template: str, unique: Callable[[], str]) -> Sequence[Callable[[int], str]]:
     """For each placeholder in order, its text from the number of a sample (0 or more)."""
-    return [_filler(found, unique) for found in PLACEHOLDER.finditer(template)]
+    return [_filler(found, unique) for found in PLACEHOLDER.findall(template)]
 
 
 def example(template: str) -> str:
@@ -37,11 +36,18 @@ def example(template: str) -> str:
     return PLACEHOLDER.sub(lambda _: next(texts)(0), template)
 
 
-def _filler(found: re.Match[str], unique: Callable[[], str]) -> Callable[[int], str]:
-    if found[1] is not None:
-        low, count = int(found[1]), int(found[2]) - int(found[1]) + 1
+def _filler(placeholder: str, unique: Callable[[], str]) -> Callable[[int], str]:
+    ends = _range(placeholder)
+    if ends is not None:
+        low, count = ends[0], ends[1] - ends[0] + 1
         return lambda seq: str(low + _scattered(seq) % count)
-    return (lambda _: unique()) if found[0] == "{uuid}" else str
+    return (lambda _: unique()) if placeholder == "{uuid}" else str
+
+
+def _range(placeholder: str) -> tuple[int, int] | None:
+    """The ends of `{n:1..8}`, None of the others."""
+    low, dots, high = placeholder.strip("{}").removeprefix("n:").partition("..")
+    return (int(low), int(high)) if dots else None
 
 
 def _scattered(seq: int) -> int:

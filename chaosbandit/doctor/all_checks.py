@@ -14,7 +14,7 @@ from functools import partial
 import httpx
 
 from chaosbandit.child_server import module_as_server
-from chaosbandit.core.scenario import EMBEDDED
+from chaosbandit.core.scenario import EMBEDDED, SAFE_METHODS
 from chaosbandit.core.url_template import example
 from chaosbandit.deadline_thread import awaited_within
 from chaosbandit.doctor import (
@@ -144,7 +144,7 @@ async def _server_clock(shown: ServerAnswer) -> list[Finding]:
 async def _target_clock(subject: Subject) -> list[Finding]:
     """Told only where it differs: for reading the target's logs beside ours."""
     traffic = subject.scenario.traffic if subject.scenario is not None else None
-    if traffic is None or traffic.method not in target.SAFE_METHODS:
+    if traffic is None or traffic.method not in SAFE_METHODS:
         return []
     if not subject.may_touch(traffic.url):
         return []

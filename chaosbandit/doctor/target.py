@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from chaosbandit.core.model import Outcome, Route, Sample
-from chaosbandit.core.scenario import Scenario
+from chaosbandit.core.scenario import SAFE_METHODS, Scenario
 from chaosbandit.core.slo import SLO
 from chaosbandit.core.url_template import example
 from chaosbandit.doctor.findings import Finding, fail, note, ok, told_by, warn
@@ -35,7 +35,6 @@ ANSWER_S = 4.0  # longest wait for one answer, where the scenario does not say l
 _KINDS = 3  # of failures that are told
 UNLIKELY = 0.05  # a result this rare under the objective is no chance
 IMPOSSIBLE = 1e-5
-SAFE_METHODS = ("GET", "HEAD")
 SILENT = "it takes connections and answers nothing, so it hangs or is frozen: restart it"
 ODD = "mend what it sends: such an answer HTTP clients refuse, and proxies on the way may"
 BROKEN = "mend the target, or loosen the SLO in the scenario if it is meant to be like that"

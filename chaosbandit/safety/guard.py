@@ -20,7 +20,7 @@ from chaosbandit.safety.bypass import run_bypass
 from chaosbandit.safety.ledger import FaultLedger
 from chaosbandit.safety.lock_files import locked, unlock
 from chaosbandit.safety.owned_files import NotOursError
-from chaosbandit.safety.run_claims import RunLocks
+from chaosbandit.safety.run_claims import RunClaims
 from chaosbandit.safety.run_faults import WatchedFaults, left_s
 from chaosbandit.safety.watchdog_link import WatchdogLink
 from chaosbandit.safety.watchdog_one_fault import UNDO_S
@@ -68,7 +68,7 @@ class RunGuard:
         self._lease_s = lease_s
         self._renew_s = renew_s
         self._claim = claim
-        self._locks = RunLocks(ledger.directory, run)
+        self._locks = RunClaims(ledger.directory, run)
         self._lease: Lease | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._faults = WatchedFaults(ledger, self._started_watchdog)

@@ -26,7 +26,7 @@ _CLAIM_S = 0.3
 _LIMIT = 4096
 
 
-class RunLocks:
+class RunClaims:
     """What `run` has for itself on this host, as locked files in `directory`."""
 
     def __init__(self, directory: Path, run: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
+from chaosbandit.core.scenario import BODILESS, SAFE_METHODS
 from chaosbandit.scenario import value_types as f
 from chaosbandit.scenario.doses import LADDERS, LadderKeys
 from chaosbandit.scenario.key_declarations import Keys, key, section
@@ -93,10 +94,10 @@ class TrafficKeys(Keys):
 
     @model_validator(mode="after")
     def _methods_are_safe(self) -> TrafficKeys:
-        if self.method not in f.SAFE_METHODS and not self.unsafe_methods:
+        if self.method not in SAFE_METHODS and not self.unsafe_methods:
             wanted = "GET or HEAD, or `unsafe_methods: true` beside it: others may change data"
             raise WantedError(wanted, at=("method",))
-        if self.body is not None and self.method in f.BODILESS:
+        if self.body is not None and self.method in BODILESS:
             wanted = "no body, or a method that takes one, such as POST, and `unsafe_methods: true`"
             raise WantedError(wanted, at=("body",))
         return self

@@ -63,10 +63,11 @@ def report(tree: Tree, error: Mapping[str, Any]) -> None:
         return
     kind, raised = error["type"], error.get("ctx", {}).get("error")
     if is_unknown_key(error):
-        guess = _guess(path, tree)
+        known = tuple(_fields(_model_at(path[:-1], tree)))
+        guess = meant(str(path[-1]), known) or nearest(path[-1], known)
         if guess is not None and (*path[:-1], guess) not in tree.values:
             tree.broken.add((*path[:-1], guess))  # nobody is told as well that it is missing
-        tree.problem(path, tree.keys[path], _instead_of(path, tree, guess), "an unknown key")
+        tree.problem(path, tree.keys[path], _instead_of(path, known, guess), "an unknown key")
     elif _is_about_a_name(error):
         tree.problem(path, tree.keys[path], str(raised), f"the key `{printable(str(path[-1]))}`")
     elif kind == "missing" or (kind.startswith("union_tag") and path not in tree.values):
@@ -144,14 +145,9 @@ def _quoted(text: str) -> str:
     return f'"{text}"' if set(text) & set(",[]{}") else text
 
 
-def _guess(path: Path, tree: Tree) -> str | None:
-    """The key that was meant by an unknown one."""
-    found, known = str(path[-1]), tuple(_fields(_model_at(path[:-1], tree)))
-    return meant(found, known) or nearest(found, known)
-
-
-def _instead_of(path: Path, tree: Tree, guess: str | None) -> str:
-    found, known = str(path[-1]), tuple(_fields(_model_at(path[:-1], tree)))
+def _instead_of(path: Path, known: tuple[str, ...], guess: str | None) -> str:
+    """What to write for an unknown key: `guess`, or one of those known there."""
+    found = str(path[-1])
     if guess is not None:
         return f"a known key (did you mean `{guess}`?)"
     if path[0] == "slos" and _STATUS.fullmatch(found):

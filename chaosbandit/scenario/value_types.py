@@ -11,15 +11,13 @@ from typing import Annotated, Any, TypeVar
 from pydantic import PlainValidator, WithJsonSchema
 
 from chaosbandit.core import policies, topology
-from chaosbandit.core.scenario import BRACKET, FASTEST_PER_S, GATE
+from chaosbandit.core.scenario import BRACKET, FASTEST_PER_S, GATE, SAFE_METHODS
 from chaosbandit.core.slo import SLI
 from chaosbandit.core.url_template import wrong_range
 from chaosbandit.faults import fault
 from chaosbandit.scenario import addresses, quantities, slo_conditions
 from chaosbandit.scenario.quantities import WantedError
 
-SAFE_METHODS = ("GET", "HEAD")
-BODILESS = (*SAFE_METHODS, "OPTIONS")
 METHODS = (*SAFE_METHODS, "DELETE", "OPTIONS", "PATCH", "POST", "PUT")
 
 MS = 0.001

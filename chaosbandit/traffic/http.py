@@ -26,6 +26,7 @@ from yarl import URL
 from chaosbandit import __version__
 from chaosbandit.core import url_template
 from chaosbandit.core.model import Outcome
+from chaosbandit.core.scenario import BODILESS
 from chaosbandit.errors import TargetError
 from chaosbandit.machine_shortage import is_shortage
 
@@ -58,7 +59,6 @@ class Target:
     body: str = ""  # a template, too
 
 
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # others tell its length, were it 0
 _READ_BYTES = 65536
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)  # a request's own covers all
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
@@ -87,7 +87,7 @@ class Pool:
         if target.body:
             is_json = target.body.lstrip().startswith(("{", "["))
             headers.setdefault("Content-Type", _JSON if is_json else _FORM)
-        elif target.method not in _WITHOUT_BODY:
+        elif target.method not in BODILESS:
             headers.setdefault("Content-Length", "0")
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         path = url.raw_path.decode("ascii")

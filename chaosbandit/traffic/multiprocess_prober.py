@@ -22,7 +22,7 @@ from chaosbandit.errors import HarnessError
 from chaosbandit.ports import Signal
 from chaosbandit.traffic.prober import cancelled
 from chaosbandit.traffic.prober_health import ProberHealth
-from chaosbandit.traffic.sending_process_link import ProberProcess, Slot
+from chaosbandit.traffic.sending_process_link import SendingProcessLink, Slot
 
 if TYPE_CHECKING:
     from chaosbandit.ports import Clock, Feed
@@ -36,7 +36,7 @@ _PATIENCE_S = 5.0  # over the longest time-out: then a process that says nothing
 _Heard = asyncio.Queue[list[Sample] | HarnessError | None]  # None: the feed has ended
 
 
-class ProcessProber:
+class MultiprocessProber:
     """`ports.Prober` over HTTP/1.1, in `processes` processes; one stream at a time."""
 
     def __init__(
@@ -50,7 +50,7 @@ class ProcessProber:
         self._traffic, self._checks, self._clock = traffic, checks, clock
         self._check_timeout_s = check_timeout_s
         self._patience_s = max(traffic.timeout_s, check_timeout_s or 0.0) + _PATIENCE_S
-        self._processes = [ProberProcess(self._hear) for _ in range(processes)]
+        self._processes = [SendingProcessLink(self._hear) for _ in range(processes)]
         self._health = ProberHealth()
         self._next_seq = 0
         self._streams = 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chaosbandit.core.scenario import Scenario, Traffic
-from chaosbandit.traffic.multiprocess_prober import ProcessProber
+from chaosbandit.traffic.multiprocess_prober import MultiprocessProber
 from chaosbandit.traffic.prober import OpenLoopProber
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def processes(rate_per_s: float) -> int:
     return 0 if rate_per_s <= WITHIN_PER_S else math.ceil(rate_per_s / OF_ONE_PER_S)
 
 
-def prober_of(scenario: Scenario, clock: Clock) -> OpenLoopProber | ProcessProber:
+def prober_of(scenario: Scenario, clock: Clock) -> OpenLoopProber | MultiprocessProber:
     """The prober of a run."""
     return prober_for(scenario.traffic, clock, _checks(scenario), _check_timeout_s(scenario))
 
@@ -32,12 +32,12 @@ def prober_for(
     clock: Clock,
     checks: Mapping[str, str] | None = None,
     check_timeout_s: float | None = None,
-) -> OpenLoopProber | ProcessProber:
+) -> OpenLoopProber | MultiprocessProber:
     """The prober for this traffic."""
     wanted, checks = processes(traffic.rate_per_s), checks or {}
     if wanted == 0:
         return OpenLoopProber(traffic, checks, clock, check_timeout_s)
-    return ProcessProber(traffic, checks, clock, check_timeout_s, wanted)
+    return MultiprocessProber(traffic, checks, clock, check_timeout_s, wanted)
 
 
 def _check_timeout_s(scenario: Scenario) -> float:

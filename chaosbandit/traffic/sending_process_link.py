@@ -30,7 +30,7 @@ Hear = Callable[[Mapping[str, Any] | HarnessError], None]
 """Told what was sent (`samples` of a `stream`), or why nothing more will be."""
 
 
-class ProberProcess:
+class SendingProcessLink:
     """A started process; `hear` is called from the event loop."""
 
     def __init__(self, hear: Hear) -> None:

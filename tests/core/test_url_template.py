@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from chaosbandit.core.url_template import example, fillers, wrong_range
+from chaosbandit import hidden_values
+from chaosbandit.core.url_template import PLACEHOLDER, example, fillers, literals, wrong_range
 
 
 def filled(template: str, seq: int) -> list[str]:
@@ -17,6 +18,7 @@ def filled(template: str, seq: int) -> list[str]:
 
 def test_each_placeholder_in_its_place() -> None:
     assert filled("http://h/{n}/{uuid}?a={n}&b={uuid}", 7) == ["7", "new0", "7", "new1"]
+    assert literals("http://h/{n}/{uuid}?a={n:1..8}") == ["http://h/", "/", "?a=", ""]
     assert filled("http://h/", 7) == []
     assert filled("http://h/{n:5..5}", 7) == ["5"]
 
@@ -49,3 +51,7 @@ def test_an_example_is_a_url(template: str, url: str) -> None:
 def test_the_lower_end_comes_first() -> None:
     assert wrong_range("http://h/{n:8..1}")
     assert not wrong_range("http://h/{n:1..8}/{n}/{n:3..3}")
+
+
+def test_what_is_hidden_knows_the_same_placeholders() -> None:
+    assert hidden_values._FILLED.pattern == PLACEHOLDER.pattern

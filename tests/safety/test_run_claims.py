@@ -16,7 +16,7 @@ from chaosbandit.errors import TargetError
 from chaosbandit.safety import lock_files
 from chaosbandit.safety.lock_files import locked, unlock
 from chaosbandit.safety.owned_files import open_ours
-from chaosbandit.safety.run_claims import RunLocks
+from chaosbandit.safety.run_claims import RunClaims
 from chaosbandit.toxiproxy.lease import Claim
 from tests.waiting import wait_to_be_killed
 
@@ -28,7 +28,7 @@ def files(directory: Path) -> list[str]:
 
 
 def test_second_run_is_told_who_has_it_and_until_when(tmp_path: Path) -> None:
-    first, second = RunLocks(tmp_path, "run001"), RunLocks(tmp_path, "run002")
+    first, second = RunClaims(tmp_path, "run001"), RunClaims(tmp_path, "run002")
     first.take(replace(CLAIM, until_epoch_s=int(time.time()) + 100, listen=None))
     with pytest.raises(TargetError) as refusal:
         second.take(CLAIM)
@@ -60,7 +60,7 @@ def test_second_run_is_told_who_has_it_and_until_when(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_one_claim(tmp_path: Path, change: dict[str, str], refused: bool) -> None:
-    first, second = RunLocks(tmp_path, "run001"), RunLocks(tmp_path, "run002")
+    first, second = RunClaims(tmp_path, "run001"), RunClaims(tmp_path, "run002")
     first.take(CLAIM)
     try:
         second.take(replace(CLAIM, **change))  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def test_what_is_one_claim(tmp_path: Path, change: dict[str, str], refused: bool
 
 @pytest.mark.parametrize("listen", [":9101", "0.0.0.0:9101", "[::]:9101"])
 def test_every_spelling_of_everywhere_is_one_listen_address(tmp_path: Path, listen: str) -> None:
-    first, second = RunLocks(tmp_path, "run001"), RunLocks(tmp_path, "run002")
+    first, second = RunClaims(tmp_path, "run001"), RunClaims(tmp_path, "run002")
     first.take(replace(CLAIM, listen=":9101"))
     with pytest.raises(TargetError, match="proxy address :9101"):
         second.take(replace(CLAIM, target="127.0.0.1:9201", listen=listen))
@@ -84,7 +84,7 @@ def test_every_spelling_of_everywhere_is_one_listen_address(tmp_path: Path, list
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", ":0", None])
 def test_ports_that_the_server_chooses_never_conflict(tmp_path: Path, listen: str | None) -> None:
-    first, second = RunLocks(tmp_path, "run001"), RunLocks(tmp_path, "run002")
+    first, second = RunClaims(tmp_path, "run001"), RunClaims(tmp_path, "run002")
     first.take(replace(CLAIM, listen=listen))
     second.take(replace(CLAIM, listen=listen, target="127.0.0.1:9201"))
     assert len(files(tmp_path)) == 2
@@ -93,30 +93,30 @@ def test_ports_that_the_server_chooses_never_conflict(tmp_path: Path, listen: st
 
 
 def test_a_run_is_not_in_its_own_way(tmp_path: Path) -> None:
-    first, again = RunLocks(tmp_path, "run001"), RunLocks(tmp_path, "run001")
+    first, again = RunClaims(tmp_path, "run001"), RunClaims(tmp_path, "run001")
     first.take(CLAIM)
     again.take(CLAIM)
     again.release()
     with pytest.raises(TargetError):
-        RunLocks(tmp_path, "run002").take(CLAIM)
+        RunClaims(tmp_path, "run002").take(CLAIM)
     first.release()
 
 
 def test_holder_that_has_not_written_yet_is_respected_too(tmp_path: Path) -> None:
-    first = RunLocks(tmp_path, "run001")
+    first = RunClaims(tmp_path, "run001")
     first.take(replace(CLAIM, listen=None))
     (tmp_path / files(tmp_path)[0]).write_text("{")
     with pytest.raises(TargetError, match=r"^another run has target 127\.0\.0\.1:9200; wait"):
-        RunLocks(tmp_path, "run002").take(CLAIM)
+        RunClaims(tmp_path, "run002").take(CLAIM)
     first.release()
 
 
 def test_of_many_at_once_exactly_one_has_it(tmp_path: Path) -> None:
     together = threading.Barrier(20)
-    claims = [RunLocks(tmp_path, f"run{n:03}") for n in range(20)]
-    holders: list[RunLocks] = []
+    claims = [RunClaims(tmp_path, f"run{n:03}") for n in range(20)]
+    holders: list[RunClaims] = []
 
-    def start(mine: RunLocks) -> None:
+    def start(mine: RunClaims) -> None:
         together.wait()
         with contextlib.suppress(TargetError):
             mine.take(CLAIM)
@@ -157,14 +157,14 @@ def test_claim_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     ready, tell = os.pipe()
     holder = os.fork()
     if holder == 0:
-        held = RunLocks(tmp_path, "run001")
+        held = RunClaims(tmp_path, "run001")
         held.take(CLAIM)
         os.write(tell, b"x")
         wait_to_be_killed()
     assert os.read(ready, 1) == b"x"
     for end in (ready, tell):
         os.close(end)
-    mine = RunLocks(tmp_path, "run002")
+    mine = RunClaims(tmp_path, "run002")
     try:
         with pytest.raises(TargetError, match=f"run run001 .process {holder}. has "):
             mine.take(CLAIM)
@@ -178,7 +178,7 @@ def test_claim_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
 
 
 def test_forked_worker_neither_keeps_nor_removes_a_claim(tmp_path: Path) -> None:
-    mine = RunLocks(tmp_path, "run001")
+    mine = RunClaims(tmp_path, "run001")
     mine.take(CLAIM)
     worker = os.fork()
     if worker == 0:
@@ -191,7 +191,7 @@ def test_forked_worker_neither_keeps_nor_removes_a_claim(tmp_path: Path) -> None
         wait_to_be_killed()
     try:
         mine.release()
-        other = RunLocks(tmp_path, "run002")
+        other = RunClaims(tmp_path, "run002")
         other.take(CLAIM)
         other.release()
     finally:
@@ -215,7 +215,7 @@ def test_file_of_somebody_else_at_our_path_is_left_there(tmp_path: Path) -> None
 def test_lock_is_neither_taken_nor_read_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    mine = RunLocks(tmp_path, "run001")
+    mine = RunClaims(tmp_path, "run001")
     mine.take(replace(CLAIM, listen=None))
     (path,) = mine.paths()
     mine.release()

@@ -21,18 +21,27 @@ from chaosbandit.core.model import Outcome, Route, Sample
 from chaosbandit.errors import HarnessError, TargetError
 from chaosbandit.ports import Feed, Prober, Signal
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.multiprocess_prober import ProcessProber
+from chaosbandit.traffic.multiprocess_prober import MultiprocessProber
 from chaosbandit.traffic.prober import OpenLoopProber
 from chaosbandit.traffic.prober_choice import prober_of, processes
 from tests.simulated import scenario
-from tests.traffic.test_prober import OK, RudeServer, collect, hangs, says, script, traffic
+from tests.traffic.test_prober import (
+    OK,
+    RudeServer,
+    collect,
+    hangs,
+    says,
+    script,
+    traffic,
+    with_a_failing_feed,
+)
 
 CANARY, CONTROL = Route.CANARY, Route.CONTROL
 
 
 @asynccontextmanager
-async def opened(url: str, processes: int = 1, **changes: Any) -> AsyncIterator[ProcessProber]:
-    async with ProcessProber(
+async def opened(url: str, processes: int = 1, **changes: Any) -> AsyncIterator[MultiprocessProber]:
+    async with MultiprocessProber(
         traffic(url, **changes), {}, SystemClock(), processes=processes
     ) as prober:
         yield prober
@@ -76,7 +85,7 @@ def is_gone(pid: int, within_s: float = 3.0) -> bool:
 
 
 def test_is_a_prober() -> None:
-    prober: Prober = ProcessProber(traffic("http://localhost/"), {}, SystemClock())
+    prober: Prober = MultiprocessProber(traffic("http://localhost/"), {}, SystemClock())
     assert prober.health().overloads == 0
 
 
@@ -85,7 +94,7 @@ def test_is_a_prober() -> None:
 )
 def test_the_rate_says_how_many_processes(rate_per_s: float, wanted: int) -> None:
     assert processes(rate_per_s) == wanted
-    kind = ProcessProber if wanted else OpenLoopProber
+    kind = MultiprocessProber if wanted else OpenLoopProber
     assert type(prober_of(scenario(rate_per_s=rate_per_s), SystemClock())) is kind
 
 
@@ -138,7 +147,7 @@ def test_no_command_line_shows_what_is_sent() -> None:
 def test_via_and_checks_reach_the_process() -> None:
     async def main() -> None:
         async with RudeServer(says(OK)) as service, RudeServer(says(OK)) as other:
-            prober = ProcessProber(traffic(service.url), {"stock": other.url}, SystemClock())
+            prober = MultiprocessProber(traffic(service.url), {"stock": other.url}, SystemClock())
             async with prober:
                 prober.look_at("stock")
                 await collect(prober, script(Route.CHECK, CANARY))
@@ -231,17 +240,7 @@ def test_a_url_we_cannot_request_is_refused_on_opening() -> None:
 
 
 def test_what_the_feed_raises_reaches_the_consumer() -> None:
-    def feed(seq: int) -> Route | Signal:
-        if seq == 2:
-            raise ZeroDivisionError
-        return CANARY
-
-    async def main() -> None:
-        async with RudeServer(hangs) as server, opened(server.url) as prober:
-            with pytest.raises(ZeroDivisionError):
-                await collect(prober, feed)
-
-    asyncio.run(main())
+    asyncio.run(with_a_failing_feed(opened))
 
 
 def test_a_consumer_that_leaves_ends_the_sending_and_the_prober_can_still_be_used() -> None:
@@ -283,10 +282,11 @@ import asyncio, sys, time
 from chaosbandit.core.model import Route
 from chaosbandit.core.scenario import Traffic
 from chaosbandit.traffic.clock import SystemClock
-from chaosbandit.traffic.multiprocess_prober import ProcessProber
+from chaosbandit.traffic.multiprocess_prober import MultiprocessProber
 
 async def main(url):
-    async with ProcessProber(Traffic(url, url, 50, 2.0), {}, SystemClock(), processes=2) as prober:
+    slow = Traffic(url, url, 50, 2.0)
+    async with MultiprocessProber(slow, {}, SystemClock(), processes=2) as prober:
         async for _ in prober.stream(lambda _: Route.CANARY, 100, {}):
             print("sending", flush=True)
 

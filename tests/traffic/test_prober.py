@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -771,18 +771,21 @@ def test_cancelling_the_consumer_cancels_what_is_in_flight() -> None:
     asyncio.run(main())
 
 
-def test_what_the_feed_raises_reaches_the_consumer() -> None:
+async def with_a_failing_feed(opened: Callable[[str], AbstractAsyncContextManager[Prober]]) -> None:
+    """What it raises reaches the consumer."""
+
     def feed(seq: int) -> Route | Signal:
         if seq == 2:
             raise ZeroDivisionError
         return CANARY
 
-    async def main() -> None:
-        async with RudeServer(hangs) as server, opened(server.url) as prober:
-            with pytest.raises(ZeroDivisionError):
-                await collect(prober, feed)
+    async with RudeServer(hangs) as server, opened(server.url) as prober:
+        with pytest.raises(ZeroDivisionError):
+            await collect(prober, feed)
 
-    asyncio.run(main())
+
+def test_what_the_feed_raises_reaches_the_consumer() -> None:
+    asyncio.run(with_a_failing_feed(opened))
 
 
 # 12: outcomes
